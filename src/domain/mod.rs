@@ -1,0 +1,29 @@
+//! The words of the project as types: each is parsed once, at the edge, and cannot hold an invalid value afterwards.
+//!
+//! Nothing here does I/O, reads a clock or knows a protocol.
+
+mod ask;
+mod code;
+mod credential;
+mod id;
+mod issuer_url;
+mod name;
+mod principal;
+mod refusal;
+mod scalar;
+mod trust;
+mod ttl;
+
+pub use ask::{Ask, IdempotencyKey, InvalidIdempotencyKey};
+pub use code::{Code, Explanation};
+pub use credential::{AwsKeys, Credential, Handle, Minted, Revocability, Window};
+pub use id::{DecisionId, InvalidId, LeaseId};
+pub use issuer_url::{InvalidIssuerUrl, IssuerUrl};
+pub use name::{
+    AttributeName, FactKey, InvalidName, IssuerName, PackageName, RoleName, ScopeName, TargetName, TenantName,
+};
+pub use principal::{InvalidPrincipal, PrincipalKey};
+pub use refusal::{Reason, Refusal};
+pub use scalar::Scalar;
+pub use trust::Trust;
+pub use ttl::{InvalidTtl, Ttl};

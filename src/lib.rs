@@ -1,0 +1,5 @@
+//! Tollgate: a broker of short-lived credentials.
+//!
+//! The modules are listed in the order in which they may use each other: a module uses only those above it.
+
+pub mod domain;
