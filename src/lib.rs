@@ -3,3 +3,10 @@
 //! The modules are listed in the order in which they may use each other: a module uses only those above it.
 
 pub mod domain;
+
+pub mod clock;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
+pub mod net;
+pub mod secret;
+pub mod telemetry;
