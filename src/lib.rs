@@ -10,3 +10,5 @@ pub mod failpoints;
 pub mod net;
 pub mod secret;
 pub mod telemetry;
+
+pub mod config;

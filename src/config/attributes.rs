@@ -1,0 +1,99 @@
+//! The attributes that each profile gives, and the names nobody else may use. Identity fills them in.
+
+use super::Profile;
+
+/// Keys of `input.identity` that are not attributes.
+pub const RESERVED_IDENTITY_KEYS: &[&str] =
+    &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "claims"];
+
+/// GitHub Actions.
+const GITHUB: &[&str] = &[
+    "repository",
+    "repository_id",
+    "owner",
+    "owner_id",
+    "ref",
+    "ref_type",
+    "ref_protected",
+    "branch",
+    "environment",
+    "workflow",
+    "workflow_ref",
+    "job_workflow_ref",
+    "actor",
+    "actor_id",
+    "event",
+    "run_id",
+    "run_attempt",
+    "commit",
+    "runner_kind",
+    "visibility",
+];
+
+/// GitLab CI: the same words where the thing is the same (a project is a repository, a namespace its owner).
+const GITLAB: &[&str] = &[
+    "repository",
+    "repository_id",
+    "owner",
+    "owner_id",
+    "ref",
+    "ref_path",
+    "ref_type",
+    "ref_protected",
+    "branch",
+    "environment",
+    "environment_protected",
+    "workflow_ref",
+    "actor",
+    "actor_id",
+    "event",
+    "run_id",
+    "job_id",
+    "commit",
+    "runner_kind",
+    "runner_id",
+    "visibility",
+];
+
+/// Kubernetes service accounts.
+const KUBERNETES: &[&str] =
+    &["namespace", "service_account", "service_account_uid", "pod", "pod_uid", "node"];
+
+impl Profile {
+    /// Names of the attributes that the profile gives, reserved in every issuer's `[attributes]`.
+    pub const fn attributes(&self) -> &'static [&'static str] {
+        match self {
+            Self::GitHub => GITHUB,
+            Self::GitLab => GITLAB,
+            Self::Kubernetes => KUBERNETES,
+            Self::Generic { .. } => &[],
+        }
+    }
+}
+
+/// Attributes that any profile gives.
+pub fn profile_attributes() -> impl Iterator<Item = &'static str> {
+    [GITHUB, GITLAB, KUBERNETES].into_iter().flatten().copied()
+}
+
+/// True if any profile gives an attribute of this name.
+pub(super) fn is_profile_attribute(name: &str) -> bool {
+    profile_attributes().any(|given| given == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::AttributeName;
+
+    #[test]
+    fn names_are_valid_unique_and_not_reserved() {
+        for names in [GITHUB, GITLAB, KUBERNETES] {
+            for (index, name) in names.iter().enumerate() {
+                assert!(name.parse::<AttributeName>().is_ok(), "{name}");
+                assert!(!names[..index].contains(name), "{name} twice");
+                assert!(!RESERVED_IDENTITY_KEYS.contains(name), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `issuers/*.toml`: who may vouch for an identity, and what its tokens must say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName};
+
+/// One issuer entry. The pair of `url` and `audience` is unique and selects it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// The entry's name: its file's stem.
+    pub name: IssuerName,
+    /// The `iss` claim, exactly.
+    pub url: IssuerUrl,
+    /// The one audience accepted.
+    pub audience: String,
+    /// Accept tokens whose `aud` is a list that contains the audience; otherwise a list of one at most.
+    pub audience_list: bool,
+    /// How to read the claims.
+    pub profile: Profile,
+    /// Where the keys come from.
+    pub keys: KeySource,
+    /// Algorithms accepted, RS256 unless written; never taken from the token.
+    pub algorithms: Vec<Algorithm>,
+    /// Claims that make an identity ours; mandatory for a shared issuer.
+    pub require: Vec<Requirement>,
+    /// Tenant of identities from this issuer: a constant, a claim, or a table over a claim.
+    pub tenant: AttributeRule,
+    /// Extra attributes beyond the profile's.
+    pub attributes: BTreeMap<AttributeName, AttributeRule>,
+    /// Whether a token works once per role; once unless written.
+    pub replay: Replay,
+    /// Largest age by `iat` at first use; 10 minutes unless written.
+    pub max_age: Duration,
+    /// Clock skew accepted, at most 60 s; 30 s unless written.
+    pub skew: Duration,
+    /// Private networks that this issuer may resolve to.
+    pub allow_networks: Vec<IpNet>,
+    /// Http to a literal loopback address is accepted; for tests.
+    pub insecure_loopback: bool,
+}
+
+/// How an issuer's claims become attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Profile {
+    /// GitHub Actions, github.com or Enterprise Server.
+    GitHub,
+    /// GitLab CI, gitlab.com or self-managed.
+    GitLab,
+    /// Kubernetes service accounts.
+    Kubernetes,
+    /// Any OIDC issuer: the principal is `principal_claim`, prefixed by the issuer's name.
+    Generic {
+        /// The claim that identifies for good, such as `sub`.
+        principal_claim: String,
+        /// True if anybody can get a token from this issuer.
+        shared: bool,
+    },
+}
+
+/// The kind of identity an issuer vouches for, as `input.identity.kind`.
+pub type IssuerKind = &'static str;
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// OpenID Connect Discovery; `jwks_hosts` lists other hosts that `jwks_uri` may name.
+    Discovery {
+        /// Hosts besides the issuer's own.
+        jwks_hosts: Vec<String>,
+    },
+    /// A JWKS given in the file or beside it: JSON text, already read.
+    Inline {
+        /// The JWKS document.
+        jwks: String,
+    },
+}
+
+/// A signature algorithm (RFC 7518, section 3.1; RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// ECDSA on P-256.
+    Es256,
+    /// ECDSA on P-384.
+    Es384,
+    /// Ed25519.
+    EdDsa,
+}
+
+/// One admission rule: the claim must equal one of the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// Claim name, or a JSON pointer if it begins with a slash.
+    pub claim: String,
+    /// Accepted values, compared by type and value.
+    pub any_of: Vec<Scalar>,
+}
+
+/// Where an extra attribute comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttributeRule {
+    /// Always this.
+    Constant(Scalar),
+    /// The value at a claim path such as `kubernetes.io/namespace` (JSON pointer).
+    Claim(String),
+    /// The claim's exact value looked up in a table; no match, no attribute.
+    Table {
+        /// JSON pointer of the claim.
+        claim: String,
+        /// Exact value to attribute value.
+        values: BTreeMap<String, Scalar>,
+    },
+}
+
+/// Whether a token may be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Once per token and role, settled in the authorise transaction.
+    Once,
+    /// Any number of times; warned about.
+    Off,
+}
+
+impl Issuer {
+    /// The tenant of identities that no rule gives another.
+    pub fn constant_tenant(&self) -> Option<TenantName> {
+        match &self.tenant {
+            AttributeRule::Constant(Scalar::Text(name)) => name.parse().ok(),
+            _ => None,
+        }
+    }
+}

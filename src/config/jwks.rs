@@ -1,0 +1,48 @@
+//! A look at a JWKS that configuration carries: public, asymmetric, bounded. Identity parses the keys themselves.
+
+use serde_json::Value;
+
+/// Most keys of one set.
+const MAX_KEYS: usize = 100;
+
+/// Members that only private or symmetric keys have (RFC 7518, section 6).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Why a text is not a usable JWKS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidJwks {
+    /// Not JSON, or without `keys`.
+    #[error("this is not a JWKS: a JSON object with a list `keys` of 1 to {MAX_KEYS} objects")]
+    Shape,
+    /// A private key.
+    #[error("this holds a private or symmetric key; whoever reads the configuration could sign tokens")]
+    Private,
+}
+
+/// Checks a JWKS document (RFC 7517, section 5).
+pub(super) fn check(text: &str) -> Result<(), InvalidJwks> {
+    let document: Value = serde_json::from_str(text).map_err(|_| InvalidJwks::Shape)?;
+    let keys = document.get("keys").and_then(Value::as_array).ok_or(InvalidJwks::Shape)?;
+    if keys.is_empty() || keys.len() > MAX_KEYS || !keys.iter().all(Value::is_object) {
+        return Err(InvalidJwks::Shape);
+    }
+    let symmetric = |key: &Value| key.get("kty").and_then(Value::as_str) == Some("oct");
+    let private = |key: &Value| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some());
+    if keys.iter().any(|key| symmetric(key) || private(key)) { Err(InvalidJwks::Private) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_public_keys_only() {
+        assert_eq!(check(r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"}]}"#), Ok(()));
+        for text in [r#"{"keys":[{"kty":"EC","d":"secret"}]}"#, r#"{"keys":[{"kty":"oct"}]}"#] {
+            assert_eq!(check(text), Err(InvalidJwks::Private), "{text}");
+        }
+        for text in ["", "{}", r#"{"keys":[]}"#, r#"{"keys":["x"]}"#, r#"{"keys":{}}"#, "<html>"] {
+            assert_eq!(check(text), Err(InvalidJwks::Shape), "{text}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Addresses that Tollgate calls: https, unless a test says otherwise about a literal loopback address.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use crate::config::reader::Reader;
+
+/// Where cloud machines serve their credentials: AWS, GCP and Azure, and AWS over IPv6.
+const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
+
+/// `insecure_loopback`, warned about.
+pub(super) fn insecure_loopback(r: &mut Reader<'_>) -> bool {
+    let insecure = r.flag("insecure_loopback");
+    if insecure {
+        let message =
+            "plain http to a loopback address is accepted here: whoever shares the machine can answer";
+        r.warn("insecure_loopback", "insecure_loopback", message, "use it in tests only");
+    }
+    insecure
+}
+
+/// `allow_networks`: private networks that a name may resolve to.
+pub(super) fn allow_networks(r: &mut Reader<'_>) -> Vec<IpNet> {
+    let expected = "networks that are really needed, such as [\"10.20.0.0/16\"]";
+    let networks: Vec<IpNet> = r.list("allow_networks", expected).unwrap_or_default();
+    let metadata = METADATA.map(str::parse::<IpAddr>);
+    for network in &networks {
+        if metadata.iter().flatten().any(|address| network.contains(address)) {
+            let message =
+                format!("{network} holds the address where cloud machines hand out their credentials");
+            r.refuse("allow_networks", "network_too_wide", &message, &format!("write {expected}"));
+        }
+    }
+    networks
+}
+
+/// A URL that Tollgate, or its callers, will call.
+pub(super) fn url(
+    r: &mut Reader<'_>,
+    key: &'static str,
+    expected: &'static str,
+    insecure: bool,
+) -> Option<Url> {
+    let url: Url = r.optional(key, expected)?;
+    check(r, key, &url, insecure).then_some(url)
+}
+
+/// Records what is wrong with `url`, the value of `key`; true if nothing is.
+pub(super) fn check(r: &Reader<'_>, key: &str, url: &Url, insecure: bool) -> bool {
+    let extra = !url.username().is_empty() || url.password().is_some() || url.fragment().is_some();
+    if extra {
+        let fix = "remove user, password and fragment; secrets have keys of their own";
+        r.refuse(key, "url_parts", "the URL has a user, a password or a fragment", fix);
+    }
+    let loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(_)) | None => false,
+    };
+    let fits = match url.scheme() {
+        "https" => true,
+        "http" => loopback && insecure,
+        _ => false,
+    };
+    if !fits {
+        let message =
+            "the URL must use https; http is for a literal loopback address with insecure_loopback = true";
+        r.refuse(
+            key,
+            "url_insecure",
+            message,
+            "serve it over https, or, in a test, add insecure_loopback = true",
+        );
+    }
+    fits && !extra
+}

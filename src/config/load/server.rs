@@ -1,0 +1,67 @@
+//! `[server]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::Around;
+use crate::config::reader::Reader;
+use crate::config::{ServerSettings, TlsSettings};
+use crate::domain::{IssuerUrl, TenantName};
+
+/// Where Tollgate listens unless told otherwise: loopback, so that nothing is exposed by forgetting a key.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
+
+/// Reads `[server]`; none without a valid URL.
+pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSettings> {
+    let url: Option<IssuerUrl> = r.required("url", "the public URL, such as \"https://tollgate.example\"");
+    let listen =
+        r.optional("listen", "an address and port, such as \"127.0.0.1:8420\"").unwrap_or(DEFAULT_LISTEN);
+    let tls = r
+        .get("tls", "{ certificate = \"path\", key = \"path\" }")
+        .and_then(|field| field.table(|r| tls(r, around)).flatten());
+    let proxies = "the proxies' networks, such as [\"10.0.0.5/32\"]";
+    let trusted_proxies: Vec<IpNet> = r.list("trusted_proxies", proxies).unwrap_or_default();
+    let tenant = r.optional("tenant", "a tenant's name, such as \"acme\"");
+
+    if let Some(url) = &url {
+        check_url(r, url);
+    }
+    if trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        let message = "every caller is a trusted proxy, and could claim any source address";
+        r.refuse("trusted_proxies", "proxies_too_wide", message, &format!("write {proxies}"));
+    }
+    if !listen.ip().is_loopback() && !r.has("tls") && trusted_proxies.is_empty() {
+        let message = "tokens and credentials would cross the network unencrypted";
+        let fix = "add tls = { certificate = \"…\", key = \"…\" }, or listen on 127.0.0.1, or name the proxy that \
+                   ends TLS in trusted_proxies";
+        r.refuse("listen", "listen_unencrypted", message, fix);
+    }
+    Some(ServerSettings { url: url?, listen, tls, trusted_proxies, tenant: tenant.or_else(default_tenant)? })
+}
+
+/// The tenant of all that names none, unless `server.tenant` says otherwise.
+pub(super) fn default_tenant() -> Option<TenantName> {
+    "default".parse().ok()
+}
+
+fn check_url(r: &Reader<'_>, url: &IssuerUrl) {
+    if url.as_str().ends_with('/') {
+        // The federation issuer is `{url}/federation`; an issuer is compared byte by byte.
+        let message =
+            "the URL ends with a slash; other parties compare it exactly, and paths are appended to it";
+        r.refuse("url", "trailing_slash", message, "write it without the slash at the end");
+    }
+    if url.is_insecure_loopback() {
+        let message =
+            "the public URL is plain http on a loopback address: only this machine can use Tollgate";
+        r.warn("url", "insecure_loopback", message, "use it in tests only");
+    }
+}
+
+fn tls(r: &mut Reader<'_>, around: &Around<'_>) -> Option<TlsSettings> {
+    let certificate = r.required::<PathBuf>("certificate", "a path to a PEM chain, leaf first");
+    let key = r.required::<PathBuf>("key", "a path to a PEM private key");
+    Some(TlsSettings { certificate: around.directory.join(certificate?), key: around.directory.join(key?) })
+}

@@ -1,0 +1,151 @@
+//! `tollgate.toml`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::tz::TimeZone;
+use secrecy::ExposeSecret;
+
+use super::known::SourceName;
+use super::{Around, secret, server, source};
+use crate::config::reader::Reader;
+use crate::config::{
+    AuditSettings, DenialDetail, FactSource, Limits, ServerSettings, Settings, StoreSettings,
+};
+use crate::domain::TenantName;
+
+/// `tollgate.toml` so far as it could be read.
+#[derive(Default)]
+pub(super) struct Draft {
+    /// `[server]`.
+    pub(super) server: Option<ServerSettings>,
+    /// `[sources.<name>]`; a broken one is there without a value.
+    pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
+    store: Option<StoreSettings>,
+    audit: AuditSettings,
+    limits: Option<Limits>,
+    zone: Option<TimeZone>,
+    denials: Option<DenialDetail>,
+    policies: PathBuf,
+}
+
+impl Draft {
+    /// The default tenant.
+    pub(super) fn tenant(&self) -> Option<TenantName> {
+        let written = self.server.as_ref().map(|server| server.tenant.clone());
+        written.or_else(server::default_tenant)
+    }
+
+    /// The settings, if nothing that they need is broken.
+    pub(super) fn finish(self) -> Option<Settings> {
+        Some(Settings {
+            server: self.server?,
+            store: self.store?,
+            audit: self.audit,
+            limits: self.limits?,
+            zone: self.zone?,
+            denials: self.denials.unwrap_or(DenialDetail::Reasons),
+            policies: self.policies,
+            sources: self
+                .sources
+                .into_iter()
+                .map(|(name, source)| Some((name.into(), source?)))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Reads `tollgate.toml`.
+pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
+    let policies = r.optional::<PathBuf>("policies", "a path, such as \"../policies\"");
+    let expected = "a table, such as [sources.commits]";
+    Draft {
+        server: r.section("server", "a table", |r| server::server(r, around)).flatten(),
+        store: r.section("store", "a table", |r| store(r, around)).flatten(),
+        audit: r.section("audit", "a table", |r| audit(r, around)).unwrap_or_default(),
+        limits: r.section("limits", "a table", limits),
+        zone: r.section("time", "a table", zone).flatten(),
+        denials: r.section("denials", "a table", denials).flatten(),
+        policies: around.directory.join(policies.unwrap_or_else(|| "../policies".into())),
+        sources: r
+            .map("sources", expected, |_, field| Some(field.table(|r| source::source(r, around)).flatten())),
+    }
+}
+
+fn store(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StoreSettings> {
+    // No default: a database that nobody placed is a database that nobody backs up.
+    let sqlite = r.required::<PathBuf>("sqlite", "a path, such as \"/var/lib/tollgate/tollgate.sqlite\"");
+    let key = r.need("key_encryption_key", secret::EXPECTED).and_then(|field| secret::secret(&field, around));
+    let key = key.filter(|key| {
+        let bytes = STANDARD.decode(key.expose_secret()).map(|bytes| bytes.len());
+        let fits = bytes == Ok(32);
+        if !fits {
+            let message = "the key is not 32 bytes in base64";
+            r.refuse("key_encryption_key", "bad_key", message, "make one with: openssl rand -base64 32");
+        }
+        fits
+    });
+    Some(StoreSettings { sqlite: around.directory.join(sqlite?), key_encryption_key: key? })
+}
+
+fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> AuditSettings {
+    let file = r.optional::<PathBuf>("file", "a path, such as \"/var/log/tollgate/audit.jsonl\"");
+    AuditSettings { stdout: r.flag("stdout"), file: file.map(|file| around.directory.join(file)) }
+}
+
+fn limits(r: &mut Reader<'_>) -> Limits {
+    let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+    let millis = |from, to| Duration::from_millis(from)..=Duration::from_millis(to);
+    let number = "a whole number";
+    Limits {
+        concurrency: r.integer("concurrency", number, &(1..=65_536)).unwrap_or(256),
+        connections: r.integer("connections", number, &(1..=1_000_000)).unwrap_or(4096),
+        body_bytes: r.integer("body_bytes", number, &(1024..=1_048_576)).unwrap_or(65_536),
+        request_timeout: r.duration("request_timeout", "\"30s\"", Duration::from_secs(30), &seconds(1, 300)),
+        policy_timeout: r.duration(
+            "policy_timeout",
+            "\"200ms\"",
+            Duration::from_millis(200),
+            &millis(1, 10_000),
+        ),
+        refusals_per_minute: r.integer("refusals_per_minute", number, &(1..=100_000)).unwrap_or(60),
+        exchanges_per_minute: r.integer("exchanges_per_minute", number, &(1..=1_000_000)).unwrap_or(120),
+    }
+}
+
+/// An IANA time zone.
+struct Zone(TimeZone);
+
+/// A name that the machine's time zone database does not have.
+struct UnknownZone;
+
+impl fmt::Display for UnknownZone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this machine's time zone database does not have it")
+    }
+}
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+    fn from_str(text: &str) -> Result<Self, UnknownZone> {
+        TimeZone::get(text).map(Self).map_err(|_| UnknownZone)
+    }
+}
+
+fn zone(r: &mut Reader<'_>) -> Option<TimeZone> {
+    match r.get("zone", "an IANA time zone, such as \"Europe/Berlin\"") {
+        Some(field) => field.parse().map(|Zone(zone)| zone),
+        None => Some(TimeZone::UTC),
+    }
+}
+
+fn denials(r: &mut Reader<'_>) -> Option<DenialDetail> {
+    let words =
+        [("none", DenialDetail::None), ("reasons", DenialDetail::Reasons), ("full", DenialDetail::Full)];
+    r.choice("detail", "\"reasons\"", &words)
+}

@@ -1,0 +1,144 @@
+//! `[sources.<name>]`: verified facts over HTTP.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+use url::Url;
+
+use super::{Around, endpoint, secret};
+use crate::config::reader::{Field, Reader};
+use crate::config::{FactSource, SourceAuth, attributes, registry, template};
+use crate::domain::FactKey;
+
+/// Headers that the HTTP client sets itself; to set them twice is to smuggle.
+const OWN_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
+
+/// How to write the facts of a source.
+const FACTS: &str = "{ commit_signed = \"/verification/verified\" }";
+
+/// Reads one source.
+pub(super) fn source(r: &mut Reader<'_>, around: &Around<'_>) -> Option<FactSource> {
+    let url = r.required::<String>("url", "a URL, such as \"https://api.example/commits/{commit}\"");
+    let insecure_loopback = endpoint::insecure_loopback(r);
+    let url = url.filter(|url| check_url(r, url, insecure_loopback));
+    // Broken is not absent: a source must not be asked without the header that it was to be asked with.
+    let auth = match r.get("auth", "{ header = \"authorization\", value = { env = \"VARIABLE\" } }") {
+        Some(field) => field.table(|r| auth(r, around)).flatten().map(Some),
+        None => Some(None),
+    };
+    let facts =
+        r.need("facts", FACTS).map(|field| field.entries(|key, field| fact(key, &field))).unwrap_or_default();
+    if facts.is_empty() && r.has("facts") {
+        r.refuse("facts", "no_facts", "the source gives no fact", &format!("write {FACTS}"));
+    }
+    let timeout = Duration::from_millis(100)..=Duration::from_secs(30);
+    let cache = Duration::ZERO..=Duration::from_hours(1);
+    let timeout = r.duration("timeout", "\"2s\"", Duration::from_secs(2), &timeout);
+    let max_bytes = r.integer("max_bytes", "a whole number", &(64..=1_048_576)).unwrap_or(65_536);
+    let cache = r.duration("cache", "\"30s\"", Duration::from_secs(30), &cache);
+    let allow_networks = endpoint::allow_networks(r);
+    Some(FactSource {
+        url: url?,
+        auth: auth?,
+        facts,
+        timeout,
+        max_bytes,
+        cache,
+        allow_networks,
+        insecure_loopback,
+    })
+}
+
+/// One fact: where its value stands in the answer.
+fn fact(key: &FactKey, field: &Field<'_>) -> Option<String> {
+    if let Some(owner) = reserved(key) {
+        let message = format!("`{key}` already comes from {owner}; a fact has exactly one origin");
+        field.refuse("fact_origin", &message, "give the fact another name");
+    }
+    let pointer = field.text()?;
+    if !is_pointer(pointer) {
+        field.refuse(
+            "bad_pointer",
+            "this is not a JSON pointer",
+            "write one, such as /verification/verified",
+        );
+    }
+    Some(pointer.to_owned())
+}
+
+/// Who owns `key` already, whatever the roles are.
+pub(super) fn reserved(key: &FactKey) -> Option<&'static str> {
+    if registry::SERVER_KEYS.contains(&key.as_str()) {
+        Some("Tollgate itself")
+    } else if registry::TOKEN_KEYS.contains(&key.as_str()) || attributes::is_profile_attribute(key.as_str()) {
+        Some("the verified token")
+    } else {
+        None
+    }
+}
+
+/// True for a JSON pointer (RFC 6901, section 3).
+pub(super) fn is_pointer(text: &str) -> bool {
+    let escapes = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    text.starts_with('/') && text.len() <= 256 && escapes && !text.contains(char::is_control)
+}
+
+fn check_url(r: &Reader<'_>, url: &str, insecure: bool) -> bool {
+    if let Err(error) = template::parts(url) {
+        r.refuse(
+            "url",
+            "bad_template",
+            &error.to_string(),
+            "write placeholders such as {commit} or {declared.ticket}",
+        );
+        return false;
+    }
+    // The host is fixed: a claim must not choose who vouches for it, or whom Tollgate calls.
+    let authority =
+        url.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    if authority.is_none_or(|authority| authority.contains('{')) {
+        let message = "placeholders may stand in the path and the query only";
+        r.refuse(
+            "url",
+            "url_host",
+            message,
+            "write scheme and host out, such as https://api.example/commits/{commit}",
+        );
+        return false;
+    }
+    match Url::parse(&template::filled(url, "x")) {
+        Ok(url) => endpoint::check(r, "url", &url, insecure),
+        Err(error) => {
+            r.refuse(
+                "url",
+                "bad_value",
+                &error.to_string(),
+                "write a URL, such as https://api.example/commits/{commit}",
+            );
+            false
+        }
+    }
+}
+
+fn auth(r: &mut Reader<'_>, around: &Around<'_>) -> Option<SourceAuth> {
+    let header: Option<HeaderName> = r.required("header", "a header, such as \"authorization\"");
+    let value = r.need("value", secret::EXPECTED).and_then(|field| secret::secret(&field, around));
+    let header = header.filter(|header| {
+        let own = OWN_HEADERS.contains(&header.as_str());
+        if own {
+            let message = "the HTTP client sets this header itself";
+            r.refuse("header", "header_refused", message, "name the header that authenticates");
+        }
+        !own
+    });
+    let value = value.filter(|value| {
+        let fits = HeaderValue::from_str(value.expose_secret()).is_ok();
+        if !fits {
+            let message = "the secret holds a character that no header can carry, such as a newline";
+            r.refuse("value", "header_value", message, "store the secret without line breaks");
+        }
+        fits
+    });
+    Some(SourceAuth { header: header?.to_string(), value: value? })
+}

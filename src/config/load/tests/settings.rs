@@ -1,0 +1,223 @@
+//! `tollgate.toml` and the environment.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::{KEY, tree};
+use crate::config::DenialDetail;
+
+const MAIN: &str = "tollgate.toml";
+
+#[test]
+fn all_that_can_have_a_default_has_one() {
+    let settings = tree().clean().settings;
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8420");
+    assert_eq!(settings.server.tenant.as_str(), "default");
+    assert_eq!(settings.limits.request_timeout, Duration::from_secs(30));
+    assert_eq!(settings.denials, DenialDetail::Reasons);
+    assert_eq!(settings.zone, jiff::tz::TimeZone::UTC);
+    assert_eq!(settings.policies.to_str(), Some("/etc/tollgate/../policies"));
+    assert!(!settings.audit.stdout && settings.audit.file.is_none());
+    assert_eq!(settings.sources["commits"].timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn a_missing_file_or_section_names_what_it_needs() {
+    tree().without(MAIN).stops("missing_file", "tollgate.toml");
+    let problems = tree().file(MAIN, "").load().unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["server.url", "store.sqlite", "store.key_encryption_key"]);
+}
+
+#[test]
+fn refuses_unknown_keys_with_a_suggestion() {
+    let tree = tree().edit(MAIN, "[store]", "lisen = \"127.0.0.1:1\"\n[store]");
+    tree.stops("unknown_key", "tollgate.toml:4 server.lisen");
+    assert_eq!(tree.one().fix, "did you mean `listen`?");
+}
+
+#[test]
+fn syntax_errors_and_duplicate_keys_have_their_line() {
+    tree().file(MAIN, "[server]\nurl = \n").stops("syntax", "tollgate.toml:2");
+    let tree = tree().edit(MAIN, "[store]", "url = \"https://other.example\"\n[store]");
+    tree.stops("syntax", "tollgate.toml:4");
+    assert_eq!(tree.one().message, "duplicate key");
+}
+
+#[test]
+fn refuses_what_is_not_text() {
+    let mut tree = tree();
+    tree.files.insert(MAIN.into(), b"[server]\nurl = \"\xff\"".to_vec());
+    tree.stops("not_utf8", "tollgate.toml:2");
+}
+
+#[test]
+fn the_public_url_is_https_or_literal_loopback() {
+    let url =
+        |url: &str| tree().edit(MAIN, "url = \"https://tollgate.example\"", &format!("url = \"{url}\""));
+    for bad in ["http://tollgate.example", "http://localhost:8420", "http://10.0.0.1", "ftp://a.example"] {
+        url(bad).stops("bad_value", "tollgate.toml:3 server.url");
+    }
+    url("http://127.0.0.1:8420").warns("insecure_loopback", "tollgate.toml:3 server.url");
+    url("https://tollgate.example/").stops("trailing_slash", "tollgate.toml:3 server.url");
+}
+
+#[test]
+fn plain_http_on_the_network_needs_a_proxy_that_is_named() {
+    let listen =
+        |more: &str| tree().edit(MAIN, "[store]", &format!("listen = \"0.0.0.0:80\"\n{more}\n[store]"));
+    listen("").stops("listen_unencrypted", "tollgate.toml:4 server.listen");
+    listen("trusted_proxies = [\"10.0.0.5/32\"]").clean();
+    listen("trusted_proxies = [\"0.0.0.0/0\"]")
+        .stops("proxies_too_wide", "tollgate.toml:5 server.trusted_proxies");
+    let tls =
+        listen("tls = { certificate = \"c.pem\", key = \"k.pem\" }").clean().settings.server.tls.unwrap();
+    assert_eq!(tls.certificate.to_str(), Some("/etc/tollgate/c.pem"));
+    listen("tls = { certificate = \"c.pem\" }").stops("missing_key", "tollgate.toml:5 server.tls.key");
+}
+
+#[test]
+fn the_environment_sets_the_server_section_only() {
+    let server = tree()
+        .variable("TOLLGATE_SERVER__LISTEN", "127.0.0.1:9")
+        .variable("TOLLGATE_SERVER__URL", "https://other.example")
+        .variable("TOLLGATE_SERVER__TENANT", "acme")
+        .variable("TOLLGATE_SERVER__TRUSTED_PROXIES", "10.0.0.1/32, 10.0.0.2/32")
+        .variable("TOLLGATE_SERVER__TLS__CERTIFICATE", "c.pem")
+        .variable("TOLLGATE_SERVER__TLS__KEY", "/k.pem")
+        .variable("TOLLGATE_URL", "for the command line")
+        .variable("TOLLGATE_CONFIG", "for the command line")
+        .clean()
+        .settings
+        .server;
+    assert_eq!(server.listen.to_string(), "127.0.0.1:9");
+    assert_eq!(server.url.as_str(), "https://other.example");
+    assert_eq!(server.tenant.as_str(), "acme");
+    assert_eq!(server.trusted_proxies.len(), 2);
+    assert_eq!(server.tls.unwrap().key.to_str(), Some("/k.pem"));
+}
+
+#[test]
+fn problems_of_a_variable_name_it() {
+    let listen = |value: &str| tree().variable("TOLLGATE_SERVER__LISTEN", value);
+    listen("nonsense").stops("bad_value", "TOLLGATE_SERVER__LISTEN server.listen");
+    listen("0.0.0.0:80").stops("listen_unencrypted", "TOLLGATE_SERVER__LISTEN server.listen");
+    let typo = tree().variable("TOLLGATE_SERVER__LISTN", "127.0.0.1:9");
+    typo.stops("unknown_variable", "TOLLGATE_SERVER__LISTN");
+    assert_eq!(typo.one().fix, "did you mean TOLLGATE_SERVER__LISTEN?");
+}
+
+#[test]
+fn the_environment_never_changes_an_issuer_a_role_or_a_policy() {
+    for name in
+        ["TOLLGATE_ISSUERS__CI__AUDIENCE", "TOLLGATE_ROLES__API__TARGET", "TOLLGATE_LIMITS__CONCURRENCY"]
+    {
+        tree().variable(name, "x").stops("variable_refused", name);
+    }
+}
+
+#[test]
+fn secrets_come_from_exactly_one_place() {
+    let secret = |secret: &str| tree().edit(MAIN, "{ env = \"KEK\" }", secret);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, format!("{KEY}\n")).unwrap();
+    let key = "tollgate.toml:6 store.key_encryption_key";
+
+    let file = secret(&format!("{{ file = \"{}\" }}", path.display())).clean();
+    assert_eq!(file.settings.store.key_encryption_key.expose_secret(), KEY);
+    secret(&format!("{{ value = \"{KEY}\" }}")).warns("secret_in_file", &format!("{key}.value"));
+    secret("{ env = \"KEK\", file = \"x\" }").stops("secret_places", key);
+    secret("{}").stops("secret_places", key);
+    secret("{ env = \"UNSET\" }").stops("secret_unset", &format!("{key}.env"));
+    secret("{ file = \"/nowhere/key\" }").stops("secret_unreadable", &format!("{key}.file"));
+    secret("{ env = \"EMPTY\" }").variable("EMPTY", "").stops("secret_empty", key);
+    secret(&format!("\"{KEY}\"")).stops("wrong_type", key);
+    tree().variable("KEK", "c2hvcnQ=").stops("bad_key", key);
+}
+
+#[test]
+fn no_problem_shows_a_secret() {
+    let sentinel = "s3ntinel-S3CRET+/=";
+    for text in [
+        format!("\"{sentinel}\""),
+        format!("{{ value = \"{sentinel}\" }}"),
+        format!("{{ valu = \"{sentinel}\" }}"),
+        format!("{{ env = \"{sentinel}\" }}"),
+        format!("[\"{sentinel}\"]"),
+        format!("{{ value = \"{sentinel}\" "),
+    ] {
+        let problems = tree().edit(MAIN, "{ env = \"KEK\" }", &text).load().unwrap_err();
+        assert!(!problems.to_string().contains("S3CRET"), "{problems}");
+        assert!(!format!("{problems:?}").contains("S3CRET"));
+    }
+    let debug = format!("{:?}", tree().clean().settings);
+    assert!(!debug.contains(KEY));
+}
+
+#[test]
+fn limits_times_and_words_are_checked() {
+    let add = |text: &str| {
+        let main = super::BASE[0].1;
+        tree().file(MAIN, &format!("{main}{text}"))
+    };
+    add("[limits]\nconcurrency = 0\n").stops("out_of_range", "tollgate.toml:11 limits.concurrency");
+    add("[limits]\nconcurrency = \"5\"\n").stops("wrong_type", "tollgate.toml:11 limits.concurrency");
+    add("[limits]\npolicy_timeout = \"1h\"\n")
+        .stops("out_of_range", "tollgate.toml:11 limits.policy_timeout");
+    add("[limits]\npolicy_timeout = \"1.5s\"\n").stops("bad_value", "tollgate.toml:11 limits.policy_timeout");
+    add("[time]\nzone = \"Mars/Olympus\"\n").stops("bad_value", "tollgate.toml:11 time.zone");
+    assert_eq!(
+        add("[time]\nzone = \"Europe/Berlin\"\n").clean().settings.zone.iana_name(),
+        Some("Europe/Berlin")
+    );
+    let denials = add("[denials]\ndetail = \"ful\"\n");
+    denials.stops("unknown_word", "tollgate.toml:11 denials.detail");
+    assert_eq!(denials.one().fix, "did you mean `full`?");
+}
+
+#[test]
+fn sources_fix_their_host_and_their_origin() {
+    let url = |url: &str| tree().edit(MAIN, "https://git.example/{commit}", url);
+    let place = "tollgate.toml:8 sources.commits.url";
+    url("https://{owner}.example/x").stops("url_host", place);
+    url("https://{owner}").stops("url_host", place);
+    url("{repository}").stops("url_host", place);
+    url("https://git.example/{commit").stops("bad_template", place);
+    url("http://git.example/{commit}").stops("url_insecure", place);
+    url("http://127.0.0.1:1/{commit}").stops("url_insecure", place);
+    url("https://user:pw@git.example/{commit}").stops("url_parts", place);
+    url("https://git.example/{repository:path}?q={commit}").clean();
+
+    let fact = |fact: &str| tree().edit(MAIN, "commit_signed", fact);
+    for key in ["time", "requested_ttl", "branch", "environment", "repository"] {
+        fact(key).stops("fact_origin", &format!("tollgate.toml:9 sources.commits.facts.{key}"));
+    }
+    tree()
+        .edit(MAIN, "\"/signed\"", "\"signed\"")
+        .stops("bad_pointer", "tollgate.toml:9 sources.commits.facts.commit_signed");
+    tree()
+        .edit(MAIN, "commit_signed = \"/signed\"", "")
+        .stops("no_facts", "tollgate.toml:9 sources.commits.facts");
+}
+
+#[test]
+fn sources_authenticate_by_a_header_that_is_theirs() {
+    let add = |text: &str| tree().edit(MAIN, "facts =", &format!("{text}\nfacts ="));
+    let auth =
+        |header: &str| add(&format!("auth = {{ header = \"{header}\", value = {{ env = \"KEK\" }} }}"));
+    let source = auth("authorization").clean().settings.sources.remove("commits").unwrap();
+    assert_eq!(source.auth.unwrap().header, "authorization");
+    auth("Host").stops("header_refused", "tollgate.toml:9 sources.commits.auth.header");
+    auth("a b").stops("bad_value", "tollgate.toml:9 sources.commits.auth.header");
+    auth("authorization")
+        .edit(MAIN, "value = { env = \"KEK\" }", "value = { env = \"BAD\" }")
+        .variable("BAD", "a\nb")
+        .stops("header_value", "tollgate.toml:9 sources.commits.auth.value");
+    add("insecure_loopback = true")
+        .warns("insecure_loopback", "tollgate.toml:9 sources.commits.insecure_loopback");
+    add("allow_networks = [\"0.0.0.0/0\"]")
+        .stops("network_too_wide", "tollgate.toml:9 sources.commits.allow_networks");
+    add("allow_networks = [\"10.0.0.0/8\"]").clean();
+}

@@ -1,0 +1,108 @@
+//! Files straight into domain types: strict, every problem at once, each with file, line, key path and a fix.
+//!
+//! Loading never reaches the network and never starts anything. The environment changes server settings only.
+
+pub mod attributes;
+pub mod aws;
+pub mod registry;
+pub mod template;
+
+mod duration;
+mod files;
+mod issuer;
+mod jwks;
+mod load;
+mod problem;
+mod reader;
+mod role;
+mod settings;
+mod table;
+mod target;
+
+pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
+pub use issuer::{Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement};
+pub use problem::{Problem, Problems, Severity};
+pub use role::{
+    AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, ProviderRole, Role, ScopeSpec, TableBinding,
+    TtlLimits, VaultRole, VaultScope,
+};
+pub use settings::{
+    AuditSettings, DenialDetail, FactSource, Limits, ServerSettings, Settings, SourceAuth, StoreSettings,
+    TlsSettings,
+};
+pub use table::{Row, TargetTable};
+pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use self::load::Around;
+use crate::domain::{IssuerName, RoleName, TargetName};
+use crate::secret::Fingerprint;
+
+/// Everything that a configuration directory says, checked and cross-referenced.
+#[derive(Debug)]
+pub struct Config {
+    /// `tollgate.toml`, with `TOLLGATE_SERVER__…` laid over its `[server]` section.
+    pub settings: Settings,
+    /// `issuers/*.toml`.
+    pub issuers: BTreeMap<IssuerName, Arc<Issuer>>,
+    /// `roles/**/*.toml`.
+    pub roles: BTreeMap<RoleName, Arc<Role>>,
+    /// `targets/*.toml`.
+    pub targets: BTreeMap<TargetName, Arc<Target>>,
+    /// `targets/*.csv`, by file stem.
+    pub tables: BTreeMap<String, Arc<TargetTable>>,
+    /// Digest over every file that was read, path and content, in order.
+    pub revision: Fingerprint,
+}
+
+impl Config {
+    /// Reads `directory` and lays `environment` (`TOLLGATE_SERVER__…` only) over it.
+    ///
+    /// Returns the configuration with its warnings.
+    ///
+    /// # Errors
+    /// Every problem found, in file and line order; nothing is loaded if one is an error.
+    pub fn load(
+        directory: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Problems), Problems> {
+        let mut problems = Problems::default();
+        let misnamed = RefCell::new(Vec::new());
+        let wanted = |path: &Path| load::wanted(path, &mut misnamed.borrow_mut());
+        let files = Files::read(directory, wanted, &mut problems);
+        misnamed.into_inner().into_iter().for_each(|problem| problems.push(problem));
+        Self::build(&files, directory, environment, problems)
+    }
+
+    /// Reads `files` as if they lay in `directory`, where relative paths to other things start.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_files(
+        files: &Files,
+        directory: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Problems), Problems> {
+        Self::build(files, directory, environment, Problems::default())
+    }
+
+    fn build(
+        files: &Files,
+        directory: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        mut problems: Problems,
+    ) -> Result<(Self, Problems), Problems> {
+        let environment = environment.into_iter().collect();
+        let around = Around { directory, environment: &environment, files };
+        let config = load::load(&around, &mut problems);
+        problems.sort();
+        match config {
+            Some(config) if !problems.stop_the_load() => Ok((config, problems)),
+            Some(_) | None => Err(problems),
+        }
+    }
+}

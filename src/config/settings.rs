@@ -1,0 +1,135 @@
+//! `tollgate.toml`: the server, its store, and what applies to all roles.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::domain::{FactKey, IssuerUrl, TenantName};
+
+/// The whole of `tollgate.toml`.
+#[derive(Debug)]
+pub struct Settings {
+    /// `[server]`.
+    pub server: ServerSettings,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[audit]`.
+    pub audit: AuditSettings,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// Time zone of `input.context.time`, an IANA name; UTC unless written.
+    pub zone: jiff::tz::TimeZone,
+    /// How much of a denial the caller sees; reasons unless written.
+    pub denials: DenialDetail,
+    /// Folder of Rego packages, `../policies` beside the configuration directory unless written.
+    pub policies: PathBuf,
+    /// `[sources.<name>]`: verified facts over HTTP.
+    pub sources: BTreeMap<String, FactSource>,
+}
+
+/// `[server]`: the one section that `TOLLGATE_SERVER__…` may override.
+#[derive(Debug)]
+pub struct ServerSettings {
+    /// The public URL: issuer of the credentials handed out; `{url}/federation` issues to targets.
+    pub url: IssuerUrl,
+    /// Address to listen on; `127.0.0.1:8420` unless written.
+    pub listen: SocketAddr,
+    /// Certificate and key; none serves plain HTTP, on loopback or behind a proxy that is named.
+    pub tls: Option<TlsSettings>,
+    /// Proxies whose `Forwarded`/`X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Tenant of roles and issuers that name none; `default` unless written.
+    pub tenant: TenantName,
+}
+
+/// A server certificate.
+#[derive(Debug)]
+pub struct TlsSettings {
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// `[store]`.
+#[derive(Debug)]
+pub struct StoreSettings {
+    /// The SQLite file.
+    pub sqlite: PathBuf,
+    /// 32 random bytes, base64, that seal keys and handles in the store.
+    pub key_encryption_key: SecretString,
+}
+
+/// `[audit]`: the JSON-lines copy.
+#[derive(Debug, Default)]
+pub struct AuditSettings {
+    /// Write each event to standard output.
+    pub stdout: bool,
+    /// Append each event to this file.
+    pub file: Option<PathBuf>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests in flight before the server sheds load; 256 unless written.
+    pub concurrency: usize,
+    /// Connections open at once; 4096 unless written.
+    pub connections: usize,
+    /// Largest request body, bytes; 65,536 unless written.
+    pub body_bytes: usize,
+    /// Longest a request may take; 30 s unless written.
+    pub request_timeout: Duration,
+    /// Longest a policy evaluation may take, all packages together; 200 ms unless written.
+    pub policy_timeout: Duration,
+    /// Refusal records per principal and minute, 60 unless written; more are aggregated.
+    pub refusals_per_minute: u32,
+    /// Exchanges per principal and minute; 120 unless written.
+    pub exchanges_per_minute: u32,
+}
+
+/// How much of a denial the caller sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenialDetail {
+    /// Code and decision id.
+    None,
+    /// Also the authors' messages and fixes.
+    Reasons,
+    /// Also packages and rule ids.
+    Full,
+}
+
+/// A verified fact source over HTTP.
+#[derive(Debug)]
+pub struct FactSource {
+    /// URL template: `{attribute}` takes a verified attribute, `{declared.key}` a declared one, percent-encoded;
+    /// `{attribute:path}` keeps its slashes.
+    pub url: String,
+    /// How Tollgate authenticates.
+    pub auth: Option<SourceAuth>,
+    /// JSON pointer of each fact in the answer.
+    pub facts: BTreeMap<FactKey, String>,
+    /// Longest the source may take; 2 s unless written.
+    pub timeout: Duration,
+    /// Largest answer, bytes; 65,536 unless written.
+    pub max_bytes: usize,
+    /// How long an answer is kept; 30 s unless written.
+    pub cache: Duration,
+    /// Private networks that the URL may resolve to.
+    pub allow_networks: Vec<IpNet>,
+    /// Http to a literal loopback address is accepted; for tests.
+    pub insecure_loopback: bool,
+}
+
+/// A header that authenticates Tollgate to a source.
+#[derive(Debug)]
+pub struct SourceAuth {
+    /// Header name.
+    pub header: String,
+    /// Header value.
+    pub value: SecretString,
+}
