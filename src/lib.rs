@@ -12,3 +12,5 @@ pub mod secret;
 pub mod telemetry;
 
 pub mod config;
+
+pub mod signing;

@@ -1,0 +1,162 @@
+//! Rotation as pure functions over the stored records: what state a key is in, what changes next, what to write.
+//!
+//! A key's state follows from time: published until it activates, active until a newer key of its purpose and algorithm
+//! activates, retired while a token that it signed may live, then gone. Only revocation is an act. So that no verifier
+//! meets a key it has not seen, a rotation publishes first and activates after the lag that caches need.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{KeyRecord, KeyState, Keyring, Purpose, Sealer, SigningAlgorithm, SigningError};
+
+/// How long replicas may sign with a key after another has retired it, and clocks may differ.
+const MARGIN: SignedDuration = SignedDuration::from_hours(1);
+/// Longest life of a federation token.
+const FEDERATION_TOKEN: SignedDuration = SignedDuration::from_secs(120);
+/// Longest life of a credential handed out.
+const CREDENTIAL: SignedDuration = SignedDuration::from_hours(12);
+
+/// How long a retired key of `purpose` stays in the JWKS; `None` is for ever.
+fn kept_for(purpose: Purpose) -> Option<SignedDuration> {
+    match purpose {
+        Purpose::Federation => Some(FEDERATION_TOKEN.saturating_add(MARGIN)),
+        Purpose::Credentials => Some(CREDENTIAL.saturating_add(MARGIN)),
+        // A checkpoint is verified years later, against a copy kept elsewhere.
+        Purpose::Checkpoints => None,
+    }
+}
+
+/// What a rotation finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// Publish a fresh key now, active from this moment on.
+    Publish {
+        /// Now on first start, now and the lag later.
+        activates_at: Timestamp,
+    },
+    /// A rotation is under way already; another would only add keys.
+    Pending {
+        /// The key that is published.
+        kid: String,
+        /// When it becomes active.
+        activates_at: Timestamp,
+    },
+}
+
+/// The state of `record` at `now`, among all `records` of the store.
+pub fn state_at(record: &KeyRecord, records: &[KeyRecord], now: Timestamp) -> KeyState {
+    if record.state == KeyState::Revoked {
+        return KeyState::Revoked;
+    }
+    if record.activates_at > now {
+        return KeyState::Published;
+    }
+    match superseded_at(record, records).filter(|at| *at <= now) {
+        None => KeyState::Active,
+        Some(_) if gone_at(record, records).is_some_and(|gone| gone <= now) => KeyState::Revoked,
+        Some(_) => KeyState::Retired,
+    }
+}
+
+/// When the first newer key of the same purpose and algorithm takes over.
+fn superseded_at(record: &KeyRecord, records: &[KeyRecord]) -> Option<Timestamp> {
+    let order = |key: &KeyRecord| (key.activates_at, key.created_at, key.kid.clone());
+    records
+        .iter()
+        .filter(|other| same_slot(other, record.purpose, record.algorithm) && order(other) > order(record))
+        .map(|other| other.activates_at)
+        .min()
+}
+
+/// When a superseded key leaves the JWKS.
+fn gone_at(record: &KeyRecord, records: &[KeyRecord]) -> Option<Timestamp> {
+    superseded_at(record, records)?.checked_add(kept_for(record.purpose)?).ok()
+}
+
+/// True for a key of `purpose` and `algorithm` that nobody revoked.
+fn same_slot(record: &KeyRecord, purpose: Purpose, algorithm: SigningAlgorithm) -> bool {
+    record.purpose == purpose && record.algorithm == algorithm && record.state != KeyState::Revoked
+}
+
+/// What rotating the key of `purpose` and `algorithm` means at `now`. `lag` is how long verifiers may cache a JWKS.
+pub fn plan_rotation(
+    records: &[KeyRecord],
+    purpose: Purpose,
+    algorithm: SigningAlgorithm,
+    now: Timestamp,
+    lag: SignedDuration,
+) -> Rotation {
+    let slot = || records.iter().filter(|record| same_slot(record, purpose, algorithm));
+    if let Some(pending) = slot().find(|record| record.activates_at > now) {
+        return Rotation::Pending { kid: pending.kid.clone(), activates_at: pending.activates_at };
+    }
+    // With no key there is nothing that a cache could still hold: waiting would only refuse requests.
+    let wait = if slot().next().is_some() { lag } else { SignedDuration::ZERO };
+    Rotation::Publish { activates_at: now.saturating_add(wait).unwrap_or(Timestamp::MAX) }
+}
+
+/// The keys that a store lacks, each active at once: all of them on first start.
+///
+/// # Errors
+/// [`SigningError::Crypto`].
+pub fn first_keys(
+    records: &[KeyRecord],
+    sealer: &Sealer,
+    now: Timestamp,
+) -> Result<Vec<KeyRecord>, SigningError> {
+    let slots =
+        Purpose::ALL.iter().flat_map(|purpose| purpose.algorithms().iter().map(|own| (*purpose, *own)));
+    slots
+        .filter(|(purpose, own)| !records.iter().any(|record| same_slot(record, *purpose, *own)))
+        .map(|(purpose, own)| Keyring::generate(purpose, own, sealer, now, now))
+        .collect()
+}
+
+/// The records to write so that the key `kid` is gone: itself, without its private half, and, if it was signing, a
+/// replacement that is active at once. Verifiers that cache meet a key they do not know; that is the lesser evil.
+///
+/// # Errors
+/// [`SigningError::NoSuchKey`], [`SigningError::Crypto`].
+pub fn revoke(
+    records: &[KeyRecord],
+    kid: &str,
+    sealer: &Sealer,
+    now: Timestamp,
+) -> Result<Vec<KeyRecord>, SigningError> {
+    let record = records.iter().find(|record| record.kid == kid);
+    let record = record.ok_or_else(|| SigningError::NoSuchKey(kid.to_owned()))?;
+    let mut changed = vec![as_revoked(record)];
+    if state_at(record, records, now) == KeyState::Active {
+        changed.push(Keyring::generate(record.purpose, record.algorithm, sealer, now, now)?);
+    }
+    Ok(changed)
+}
+
+/// The records whose stored state time has overtaken, as they should be stored; a key that is gone loses its private half.
+pub fn settle(records: &[KeyRecord], now: Timestamp) -> Vec<KeyRecord> {
+    records
+        .iter()
+        .filter_map(|record| match state_at(record, records, now) {
+            state if state == record.state => None,
+            KeyState::Revoked => Some(as_revoked(record)),
+            state @ (KeyState::Published | KeyState::Active | KeyState::Retired) => {
+                Some(KeyRecord { state, ..record.clone() })
+            }
+        })
+        .collect()
+}
+
+/// A thief of the store must not find a key that is of no more use; and a row set back to `active` must not sign again.
+fn as_revoked(record: &KeyRecord) -> KeyRecord {
+    KeyRecord { state: KeyState::Revoked, sealed: Vec::new(), ..record.clone() }
+}
+
+/// When the next key changes its state by time: a [`Keyring`] opened at `now` is right until then.
+pub fn next_change(records: &[KeyRecord], now: Timestamp) -> Option<Timestamp> {
+    records
+        .iter()
+        .filter(|record| record.state != KeyState::Revoked)
+        .flat_map(|record| [Some(record.activates_at), gone_at(record, records)])
+        .flatten()
+        .filter(|at| *at > now)
+        .min()
+}
