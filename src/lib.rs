@@ -14,3 +14,5 @@ pub mod telemetry;
 pub mod config;
 
 pub mod signing;
+
+pub mod identity;

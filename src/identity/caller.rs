@@ -1,0 +1,88 @@
+//! Who asks, once verified and admitted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::config::{Issuer, Replay};
+use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Trust};
+use crate::secret::Fingerprint;
+
+/// A verified and admitted identity. Only the identity module can make one.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The issuer entry that admitted it.
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) kind: &'static str,
+    pub(super) subject: String,
+    pub(super) principal: PrincipalKey,
+    pub(super) tenant: TenantName,
+    pub(super) trust: Trust,
+    pub(super) attributes: BTreeMap<AttributeName, Value>,
+    pub(super) claims: Map<String, Value>,
+    pub(super) token: Fingerprint,
+    pub(super) issued_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+}
+
+impl Caller {
+    /// The issuer entry's name.
+    pub fn issuer(&self) -> &IssuerName {
+        &self.issuer.name
+    }
+    /// The `iss` claim.
+    pub fn issuer_url(&self) -> &IssuerUrl {
+        &self.issuer.url
+    }
+    /// `github`, `gitlab`, `kubernetes` or `generic`.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+    /// The `sub` claim.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+    /// The immutable key.
+    pub const fn principal(&self) -> &PrincipalKey {
+        &self.principal
+    }
+    /// The tenant.
+    pub const fn tenant(&self) -> &TenantName {
+        &self.tenant
+    }
+    /// How far the job's steps can be trusted.
+    pub const fn trust(&self) -> Trust {
+        self.trust
+    }
+    /// Normalised attributes, by name, the profile's and the issuer entry's.
+    pub const fn attributes(&self) -> &BTreeMap<AttributeName, Value> {
+        &self.attributes
+    }
+    /// All verified claims.
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+    /// Hash of the token.
+    pub const fn token(&self) -> Fingerprint {
+        self.token
+    }
+    /// The `iat` claim.
+    pub const fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+    /// The `exp` claim.
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+    /// The issuer's replay mode.
+    pub fn replay(&self) -> Replay {
+        self.issuer.replay
+    }
+    /// Largest age of a token at first use.
+    pub fn max_age(&self) -> Duration {
+        self.issuer.max_age
+    }
+}

@@ -1,0 +1,318 @@
+//! The keys of one issuer, kept fresh: one fetch at a time, in the background where possible, and the last good ones
+//! for a bounded while when the issuer is down.
+//!
+//! A fetch runs in a task of its own: whoever waits may hang up without ending it for the others.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::Remembered;
+use super::discovery::{FetchError, Origin};
+use super::keys::{KeySet, VerifyingKey};
+use crate::clock::{Clock, random_bytes};
+use crate::config::Algorithm;
+use crate::domain::{Code, Refusal};
+use crate::net::{Client, NetError};
+
+/// Keys older than this are refreshed in the background.
+const FRESH: Duration = Duration::from_mins(5);
+/// Keys older than this are refreshed before they are used: after a quiet hour, a key may have been withdrawn.
+const STALE: Duration = Duration::from_hours(1);
+/// Keys older than this are not used, however long the issuer is down.
+const TOO_OLD: Duration = Duration::from_hours(24);
+/// Least time between fetches that unknown key ids cause: a storm of random ids must not become one of fetches.
+const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause after failures; the first is a second, and each doubles.
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeyError {
+    /// The issuer publishes no such key.
+    #[error("the issuer does not publish the key that signed the token")]
+    Unknown {
+        /// Seconds until the issuer is asked again.
+        retry_after: Option<u32>,
+    },
+    /// The issuer cannot be asked, and no keys young enough are known.
+    #[error("the issuer's keys cannot be fetched")]
+    Unavailable {
+        /// What the last fetch said.
+        cause: Option<String>,
+        /// Seconds until the issuer is asked again.
+        retry_after: u32,
+    },
+}
+
+/// Keys with the time at which their fetch began.
+struct Known {
+    keys: KeySet,
+    fetched: Timestamp,
+}
+
+/// What is known of fetches. Never locked across an await.
+#[derive(Default)]
+struct Attempts {
+    /// Open as long as a fetch runs.
+    flight: Option<watch::Receiver<()>>,
+    last: Option<Timestamp>,
+    failures: u32,
+    /// Not before this, after failures.
+    not_before: Option<Timestamp>,
+    error: Option<String>,
+}
+
+/// What the age of the keys asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    Ageing,
+    Stale,
+    TooOld,
+}
+
+/// One issuer's keys.
+pub(super) struct KeyCache {
+    origin: Origin,
+    client: Client,
+    remembered: Arc<dyn Remembered>,
+    clock: Clock,
+    known: ArcSwapOption<Known>,
+    attempts: Mutex<Attempts>,
+}
+
+impl KeyCache {
+    /// A cache that has not asked anybody yet. `timeout` is for each request.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`].
+    pub(super) fn new(
+        origin: Origin,
+        timeout: Duration,
+        remembered: Arc<dyn Remembered>,
+        clock: Clock,
+    ) -> Result<Self, NetError> {
+        let client = origin.client(timeout)?;
+        Ok(Self {
+            origin,
+            client,
+            remembered,
+            clock,
+            known: ArcSwapOption::empty(),
+            attempts: Mutex::default(),
+        })
+    }
+
+    /// Where the keys come from.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// How old the keys are; none if there are none.
+    pub(super) fn age(&self) -> Option<Duration> {
+        let known = self.known.load_full()?;
+        Some(self.since(known.fetched).unwrap_or_default())
+    }
+
+    /// The key that a token names, fetched again if it is unknown and that is not too soon.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Arc<VerifyingKey>, KeyError> {
+        let known = self.usable().await?;
+        if let Some(key) = known.keys.find(kid, algorithm) {
+            return Ok(Arc::clone(key));
+        }
+        // The issuer may have begun to sign with a new key since.
+        match self.start(UNKNOWN_KEY_PAUSE) {
+            Ok(flight) => wait(flight).await,
+            Err(retry_after) => return Err(KeyError::Unknown { retry_after: Some(retry_after) }),
+        }
+        let known = self.known.load_full();
+        let key = known.as_ref().and_then(|known| known.keys.find(kid, algorithm));
+        key.map(Arc::clone).ok_or(KeyError::Unknown { retry_after: None })
+    }
+
+    /// Fetches if the keys are no longer fresh, and waits for it. For a warm start and for a timer.
+    pub(super) async fn refresh(self: &Arc<Self>) {
+        let fresh = self.known.load_full().is_some_and(|known| self.judge(known.fetched) == Age::Fresh);
+        if !fresh && let Ok(flight) = self.start(Duration::ZERO) {
+            wait(flight).await;
+        }
+    }
+
+    async fn usable(self: &Arc<Self>) -> Result<Arc<Known>, KeyError> {
+        let known = self.known.load_full();
+        match known.as_ref().map(|known| self.judge(known.fetched)) {
+            Some(Age::Fresh) => {}
+            Some(Age::Ageing) => drop(self.start(Duration::ZERO)),
+            Some(Age::Stale | Age::TooOld) | None => {
+                if let Ok(flight) = self.start(Duration::ZERO) {
+                    wait(flight).await;
+                }
+            }
+        }
+        let known = self.known.load_full().filter(|known| self.judge(known.fetched) != Age::TooOld);
+        known.ok_or_else(|| self.unavailable())
+    }
+
+    /// Joins the fetch under way, or begins one: but not while failures keep it waiting, and not within `pause` of the
+    /// last one. In that case, the seconds left.
+    fn start(self: &Arc<Self>, pause: Duration) -> Result<watch::Receiver<()>, u32> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = attempts.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
+            return Ok(flight.clone());
+        }
+        let now = self.clock.now();
+        let paused = attempts.last.map(|last| last.saturating_add(pause).unwrap_or(last));
+        // A clock that was set back must not keep the issuer from being asked until it catches up.
+        let set_back = attempts.last.is_some_and(|last| last > now);
+        let until = paused.max(attempts.not_before).filter(|until| *until > now && !set_back);
+        if let Some(until) = until {
+            return Err(seconds_until(until, now));
+        }
+        let (done, flight) = watch::channel(());
+        attempts.flight = Some(flight.clone());
+        attempts.last = Some(now);
+        let cache = Arc::clone(self);
+        tokio::spawn(async move { cache.fetch(now, done).await });
+        Ok(flight)
+    }
+
+    /// Ends the flight by dropping `done`, a panic included.
+    async fn fetch(&self, began: Timestamp, done: watch::Sender<()>) {
+        match self.origin.fetch(&self.client).await {
+            Ok((document, keys)) => {
+                self.succeeded(began, keys);
+                drop(done);
+                if let Ok(document) = String::from_utf8(document) {
+                    self.remembered.keep_keys(&self.origin.issuer, &document, began).await;
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                if self.known.load().is_none() {
+                    self.recall().await;
+                }
+            }
+        }
+    }
+
+    fn succeeded(&self, began: Timestamp, keys: KeySet) {
+        let issuer = &self.origin.issuer;
+        if keys.is_empty() {
+            // An answer all the same: an issuer that withdraws every key is to be believed.
+            tracing::warn!(%issuer, skipped = keys.skipped(), "the issuer publishes no usable key");
+        } else if keys.skipped() > 0 {
+            tracing::debug!(%issuer, skipped = keys.skipped(), "the issuer publishes keys that are not used");
+        }
+        self.known.store(Some(Arc::new(Known { keys, fetched: began })));
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.failures = 0;
+        attempts.not_before = None;
+        attempts.error = None;
+    }
+
+    fn failed(&self, error: &FetchError) {
+        let text = super::chain(error);
+        tracing::warn!(issuer = %self.origin.issuer, error = %text, "the issuer's keys cannot be fetched");
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = backoff(attempts.failures);
+        attempts.failures = attempts.failures.saturating_add(1);
+        attempts.not_before = self.clock.now().saturating_add(pause).ok();
+        attempts.error = Some(text);
+    }
+
+    /// Takes the last good keys of an earlier run, unless they are too old.
+    async fn recall(&self) {
+        let issuer = &self.origin.issuer;
+        let Some((document, fetched)) = self.remembered.last_keys(issuer).await else { return };
+        if self.judge(fetched) == Age::TooOld {
+            return;
+        }
+        match KeySet::parse(document.as_bytes()) {
+            Ok(keys) => self.known.store(Some(Arc::new(Known { keys, fetched }))),
+            Err(error) => {
+                let error = super::chain(&error);
+                tracing::warn!(%issuer, %error, "the remembered keys cannot be read");
+            }
+        }
+    }
+
+    fn judge(&self, fetched: Timestamp) -> Age {
+        match self.since(fetched) {
+            Some(age) if age < FRESH => Age::Fresh,
+            Some(age) if age < STALE => Age::Ageing,
+            Some(age) if age < TOO_OLD => Age::Stale,
+            Some(_) => Age::TooOld,
+            // From the future: the clock was set back, and nobody knows how old they are.
+            None => Age::Stale,
+        }
+    }
+
+    /// Time since `then`; none if it lies ahead.
+    fn since(&self, then: Timestamp) -> Option<Duration> {
+        Duration::try_from(self.clock.now().duration_since(then)).ok()
+    }
+
+    fn unavailable(&self) -> KeyError {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let retry_after = attempts.not_before.map_or(1, |until| seconds_until(until, now));
+        KeyError::Unavailable { cause: attempts.error.clone(), retry_after }
+    }
+}
+
+/// Waits for a fetch to end, well or not. Its channel carries no value: only its closing counts.
+async fn wait(mut flight: watch::Receiver<()>) {
+    while flight.changed().await.is_ok() {}
+}
+
+/// Whole seconds, at least one: a client told zero would ask again at once.
+fn seconds_until(until: Timestamp, now: Timestamp) -> u32 {
+    let millis = until.as_millisecond().saturating_sub(now.as_millisecond()).max(1).unsigned_abs();
+    u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// Doubles from a second up to [`MAX_BACKOFF`], of which half is random, so that replicas do not ask in step.
+fn backoff(failures: u32) -> Duration {
+    let full = Duration::from_secs(1 << failures.min(6)).min(MAX_BACKOFF);
+    let random = random_bytes::<2>().map_or(0, u16::from_be_bytes);
+    full.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u16::MAX))
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        let message = error.to_string();
+        match error {
+            KeyError::Unknown { retry_after: None } => Self::new(Code::TokenKeyUnknown, message),
+            KeyError::Unknown { retry_after: Some(seconds) } => {
+                Self::new(Code::TokenKeyUnknown, message).with_retry_after(seconds)
+            }
+            KeyError::Unavailable { cause, retry_after } => {
+                let refusal = Self::new(Code::IssuerUnavailable, message).with_retry_after(retry_after);
+                Self { detail: cause, ..refusal }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute_with_half_left_to_chance() {
+        for (failures, most) in [(0, 1), (1, 2), (5, 32), (6, 60), (u32::MAX, 60)] {
+            let most = Duration::from_secs(most);
+            let pauses: Vec<_> = (0..200).map(|_| backoff(failures)).collect();
+            assert!(pauses.iter().all(|pause| (most / 2..=most).contains(pause)), "{failures}");
+            assert!(pauses.iter().any(|pause| pause != &pauses[0]), "{failures}");
+        }
+    }
+}

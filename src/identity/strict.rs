@@ -1,0 +1,208 @@
+//! JSON read strictly: a key that appears twice refuses, at any depth, and depth and size are capped.
+//!
+//! Two parsers that pick different members of `{"aud": "a", "aud": "b"}` disagree about who a token is for
+//! (RFC 8259, section 4, leaves it open). Keys are compared after unescaping: `"\u0061ud"` is `"aud"`.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// What one document may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Objects and arrays inside each other.
+    pub depth: usize,
+    /// Values in the whole document: members and array elements, nested ones included.
+    pub values: usize,
+}
+
+/// Why a document was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StrictError {
+    /// Two members of one object have the same name.
+    #[error("a JSON key appears twice in one object")]
+    Duplicate,
+    /// Nested too deeply.
+    #[error("JSON is nested deeper than {0} levels")]
+    TooDeep(usize),
+    /// Too many members and elements.
+    #[error("JSON holds more than {0} values")]
+    TooMany(usize),
+    /// Another value than an object.
+    #[error("JSON is not an object")]
+    NotAnObject,
+    /// Not JSON at all, or something follows it.
+    #[error("not JSON")]
+    NotJson(#[source] serde_json::Error),
+}
+
+/// Reads exactly one JSON object.
+pub(super) fn object(bytes: &[u8], limits: Limits) -> Result<Map<String, Value>, StrictError> {
+    let budget = Budget { limits, left: Cell::new(limits.values), broken: Cell::new(None) };
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = Element { budget: &budget, depth: 0 }.deserialize(&mut json);
+    match read.and_then(|value| json.end().map(|()| value)) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(StrictError::NotAnObject),
+        Err(source) => Err(budget.broken.take().unwrap_or(StrictError::NotJson(source))),
+    }
+}
+
+/// What is left of the limits, and which of them was broken: serde's errors carry only text.
+struct Budget {
+    limits: Limits,
+    left: Cell<usize>,
+    broken: Cell<Option<StrictError>>,
+}
+
+impl Budget {
+    fn refuse<E: serde::de::Error>(&self, error: StrictError) -> E {
+        let text = E::custom(&error);
+        self.broken.set(Some(error));
+        text
+    }
+
+    fn spend<E: serde::de::Error>(&self) -> Result<(), E> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| self.refuse(StrictError::TooMany(self.limits.values)))?);
+        Ok(())
+    }
+}
+
+/// One value, `depth` containers below the top.
+#[derive(Clone, Copy)]
+struct Element<'a> {
+    budget: &'a Budget,
+    depth: usize,
+}
+
+impl Element<'_> {
+    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= self.budget.limits.depth {
+            return Err(self.budget.refuse(StrictError::TooDeep(self.budget.limits.depth)));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        self.budget.spend()?;
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Value, A::Error> {
+        let inner = self.inside()?;
+        let mut elements = Vec::new();
+        while let Some(element) = array.next_element_seed(inner)? {
+            elements.push(element);
+        }
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let inner = self.inside()?;
+        let mut members = Map::new();
+        while let Some(key) = object.next_key::<String>()? {
+            // Before the value is read: a second, huge value of the same key costs nothing.
+            if members.contains_key(&key) {
+                return Err(self.budget.refuse(StrictError::Duplicate));
+            }
+            members.insert(key, object.next_value_seed(inner)?);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { depth: 3, values: 10 };
+
+    fn read(text: &str) -> Result<Map<String, Value>, StrictError> {
+        object(text.as_bytes(), LIMITS)
+    }
+
+    #[test]
+    fn i_08_refuses_duplicate_keys_at_any_depth_and_behind_escapes() {
+        for text in [
+            r#"{"aud":1,"aud":2}"#,
+            r#"{"aud":1,"\u0061ud":2}"#,
+            r#"{"a":{"b":1,"b":1}}"#,
+            r#"{"a":[{"b":1,"b":{"c":[[[[[[]]]]]]}}]}"#,
+        ] {
+            assert!(matches!(read(text), Err(StrictError::Duplicate)), "{text}");
+        }
+        assert!(read(r#"{"aud":1,"Aud":2,"a":{"aud":3}}"#).is_ok(), "names are case-sensitive");
+    }
+
+    #[test]
+    fn i_09_caps_depth_and_count() {
+        assert!(read(r#"{"a":[[1]]}"#).is_ok());
+        assert!(matches!(read(r#"{"a":[[[1]]]}"#), Err(StrictError::TooDeep(3))));
+        assert!(read(r#"{"a":[1,2,3,4,5,6,7,8]}"#).is_ok());
+        assert!(matches!(read(r#"{"a":[1,2,3,4,5,6,7,8,9]}"#), Err(StrictError::TooMany(10))));
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_object() {
+        assert!(matches!(read("[]"), Err(StrictError::NotAnObject)));
+        assert!(matches!(read("null"), Err(StrictError::NotAnObject)));
+        for text in ["", "{", "{} {}", "{}x", "\u{feff}{}", "{'a':1}", r#"{"a":1e999}"#, r#"{"a":"\ud800"}"#]
+        {
+            assert!(matches!(read(text), Err(StrictError::NotJson(_))), "{text}");
+        }
+        assert!(object(b"{\"a\":\"\xff\"}", LIMITS).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_where_it_reads_at_all(text in r#"\{("[ab]":(1|-2|1\.5|"x"|null|true|\[1\]),?){0,3}\}"#) {
+            if let Ok(members) = read(&text) {
+                prop_assert_eq!(Value::Object(members), serde_json::from_str::<Value>(&text).unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A caller for unit tests of the modules below; production code has no such door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::Caller;
+use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay};
+use crate::domain::{Scalar, Trust};
+use crate::secret::Fingerprint;
+
+/// A GitHub-shaped caller of `acme/shop`, on `main`, whose token is `token` and was issued at `now`.
+pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
+    let issuer = Issuer {
+        name: "github".parse().unwrap(),
+        url: "https://token.actions.githubusercontent.com".parse().unwrap(),
+        audience: "https://tollgate.example".into(),
+        audience_list: false,
+        profile: Profile::GitHub,
+        keys: KeySource::Discovery { jwks_hosts: Vec::new() },
+        algorithms: vec![Algorithm::Rs256],
+        require: Vec::new(),
+        tenant: AttributeRule::Constant(Scalar::Text("default".into())),
+        attributes: std::collections::BTreeMap::default(),
+        replay: Replay::Once,
+        max_age: Duration::from_mins(10),
+        skew: Duration::from_secs(30),
+        allow_networks: Vec::new(),
+        insecure_loopback: false,
+    };
+    let text = [("repository", "acme/shop"), ("repository_id", "1234"), ("branch", "main")];
+    Caller {
+        issuer: Arc::new(issuer),
+        kind: "github",
+        subject: "repo:acme/shop:ref:refs/heads/main".into(),
+        principal: "github:repository:1234".parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        trust: Trust::Trusted,
+        attributes: text.iter().map(|(k, v)| (k.parse().unwrap(), json!(v))).collect(),
+        claims: json!({"repository": "acme/shop"}).as_object().unwrap().clone(),
+        token: Fingerprint::of(token.as_bytes()),
+        issued_at: now,
+        expires_at: now + Duration::from_mins(5),
+    }
+}
