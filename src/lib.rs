@@ -16,3 +16,5 @@ pub mod config;
 pub mod signing;
 
 pub mod identity;
+
+pub mod facts;

@@ -1,0 +1,132 @@
+//! Checks what is asked for against the role, asks the role's sources, and puts the facts together.
+//!
+//! A role that the identity may not see is answered before anything else about the request is looked at.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::assemble::Pieces;
+use super::bound::{Bound, SetupError, Sourced};
+use super::source::Source;
+use super::{Facts, Ungathered, declared, registry};
+use crate::clock::Clock;
+use crate::config::{Config, Role, Row};
+use crate::domain::{Ask, Code, DecisionId, Refusal, RoleName, ScopeName};
+use crate::identity::Caller;
+
+/// Gathers facts for requests.
+#[derive(Debug)]
+pub struct Gatherer {
+    zone: TimeZone,
+    clock: Clock,
+    roles: HashMap<RoleName, Bound>,
+}
+
+impl Gatherer {
+    /// Sets up the sources of `config` and binds its roles to them.
+    ///
+    /// # Errors
+    /// [`SetupError`]: a dangling name, a source that cannot work, or a key with two origins.
+    pub fn new(config: &Config, clock: Clock) -> Result<Self, SetupError> {
+        registry::check(config)?;
+        let mut sources = HashMap::new();
+        for (name, settings) in &config.settings.sources {
+            let source = Source::new(name, settings, clock.clone())
+                .map_err(|source| SetupError::Source { name: name.clone(), source })?;
+            sources.insert(name.as_str(), Arc::new(source));
+        }
+        let bind = |(name, role): (&RoleName, _)| Ok((name.clone(), Bound::new(config, &sources, role)?));
+        let roles = config.roles.iter().map(bind).collect::<Result<_, SetupError>>()?;
+        Ok(Self { zone: config.settings.zone.clone(), clock, roles })
+    }
+
+    /// Resolves the role and its target, checks what was asked against the role, and asks its sources.
+    ///
+    /// # Errors
+    /// A refusal: unknown role or scope, refused declared key, no row in the target table.
+    pub async fn gather(&self, caller: Caller, ask: &Ask, decision: DecisionId) -> Result<Facts, Ungathered> {
+        let (bound, scopes, row) = match self.check(&caller, ask) {
+            Ok(checked) => checked,
+            Err(refusal) => return Err(Ungathered { refusal, caller: Box::new(caller) }),
+        };
+        let Sourced { facts: sourced, failed } = bound.ask_sources(&caller, ask).await;
+        // Read after the sources have answered: the time that policy sees is the time of the decision.
+        let now = self.clock.now();
+        let ttl = ask.ttl.unwrap_or(bound.role.ttl.default);
+        let pieces = Pieces {
+            now,
+            zone: &self.zone,
+            caller: &caller,
+            ask,
+            role: &bound.role,
+            target: &bound.target,
+            row: row.zip(bound.table()),
+            scopes: &scopes,
+            ttl,
+            sourced,
+            failed: &failed,
+        };
+        let (input, origins) = pieces.assemble();
+        Ok(Facts {
+            decision,
+            now,
+            caller,
+            ask: ask.clone(),
+            role: Arc::clone(&bound.role),
+            target: Arc::clone(&bound.target),
+            row: row.cloned(),
+            scopes,
+            ttl,
+            input,
+            origins,
+            failed,
+        })
+    }
+
+    /// Everything that needs no source.
+    fn check(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+    ) -> Result<(&Bound, BTreeSet<ScopeName>, Option<&Row>), Refusal> {
+        let bound = self.visible(caller, &ask.role)?;
+        let scopes = scopes(&bound.role, ask)?;
+        declared::check(&bound.role, &ask.declared)?;
+        let row = bound.row(caller)?;
+        Ok((bound, scopes, row))
+    }
+
+    /// The role, if this identity may know that it exists.
+    fn visible(&self, caller: &Caller, name: &RoleName) -> Result<&Bound, Refusal> {
+        let unknown = |why: &str| {
+            let message = format!("there is no role `{name}` that this identity may ask for");
+            Refusal::new(Code::RoleUnknown, message).with_detail(why)
+        };
+        let bound = self.roles.get(name).ok_or_else(|| unknown("no role has this name"))?;
+        // One answer for both, or role names of other tenants could be listed by trying them.
+        if bound.role.tenant != *caller.tenant() {
+            return Err(unknown(&format!("the role belongs to tenant {}", bound.role.tenant)));
+        }
+        Ok(bound)
+    }
+}
+
+/// Scopes asked for, or the role's default ones: at least one, and each of them the role's.
+fn scopes(role: &Role, ask: &Ask) -> Result<BTreeSet<ScopeName>, Refusal> {
+    let scopes = ask.scopes.as_ref().unwrap_or(&role.default_scopes);
+    let offer = || {
+        let names: Vec<_> = role.scopes.keys().map(ScopeName::as_str).collect();
+        format!("role {} has {}", role.name, names.join(", "))
+    };
+    if scopes.is_empty() {
+        return Err(Refusal::new(Code::ScopesEmpty, format!("no scope is asked for; {}", offer())));
+    }
+    match scopes.iter().find(|scope| !role.scopes.contains_key(*scope)) {
+        Some(unknown) => {
+            Err(Refusal::new(Code::ScopeUnknown, format!("there is no scope `{unknown}`; {}", offer())))
+        }
+        None => Ok(scopes.clone()),
+    }
+}

@@ -1,0 +1,125 @@
+//! The policy input: a contract. Its JSON Schema is generated from these types.
+//!
+//! What is unknown is absent, never null: in Rego `null <= 30` is true. `schemars(with = ..)` says so in the schema.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::domain::Trust;
+
+/// `input`: what a policy sees.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Input {
+    /// What is being decided; packages for one operation never answer another.
+    pub operation: Operation,
+    /// Who asks, verified.
+    pub identity: IdentityInput,
+    /// Where the job executes, proved separately; absent if not proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Runner")]
+    pub runner: Option<Runner>,
+    /// What is asked for.
+    pub resource: Resource,
+    /// When, from where, for how long, and the facts.
+    pub context: Context,
+    /// All that the caller merely claimed, under the keys that the role admits.
+    pub declared: BTreeMap<String, Value>,
+}
+
+/// `input.operation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum Operation {
+    /// Issue a credential.
+    #[serde(rename = "mint")]
+    Mint,
+    /// Read a decision of one's own tenant.
+    #[serde(rename = "decision.read")]
+    DecisionRead,
+}
+
+/// `input.identity`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct IdentityInput {
+    /// The `iss` claim.
+    pub issuer: String,
+    /// `github`, `gitlab`, `kubernetes` or `generic`.
+    pub kind: String,
+    /// The `sub` claim.
+    pub subject: String,
+    /// The immutable principal key.
+    pub principal: String,
+    /// The tenant.
+    pub tenant: String,
+    /// `trusted`, `untrusted` or `unknown`; always there.
+    pub trust: Trust,
+    /// Seconds since the token was issued.
+    pub age_seconds: u64,
+    /// The profile's attributes and the issuer entry's extra ones.
+    #[serde(flatten)]
+    pub attributes: BTreeMap<String, Value>,
+    /// All verified claims of the token.
+    pub claims: Map<String, Value>,
+}
+
+/// `input.runner`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Runner {
+    /// The runner's own identifier, the last part of its SPIFFE path.
+    pub id: String,
+    /// The whole SPIFFE ID.
+    pub spiffe_id: String,
+    /// Region; absent if the proof says nothing about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub region: Option<String>,
+    /// Pool; absent if the proof says nothing about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub pool: Option<String>,
+    /// The tenant that the runner belongs to.
+    pub tenant: String,
+}
+
+/// `input.resource`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Resource {
+    /// The role's name.
+    pub role: String,
+    /// `aws`, `vault` or `jwt`.
+    pub provider: String,
+    /// The role's tenant.
+    pub tenant: String,
+    /// The role's environment; absent if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub environment: Option<String>,
+    /// The role's labels, overlaid by the target table's `label.*` columns.
+    pub labels: BTreeMap<String, String>,
+    /// Requested scopes, or the role's default ones.
+    pub scopes: BTreeSet<String>,
+}
+
+/// `input.context`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Context {
+    /// `HH:MM` in the configured zone.
+    pub time: String,
+    /// RFC 3339, UTC.
+    pub timestamp: String,
+    /// `monday` to `sunday` in the configured zone.
+    pub weekday: String,
+    /// The peer's address; absent if unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub source_ip: Option<String>,
+    /// Requested lifetime in minutes, exact, never null.
+    pub requested_ttl: f64,
+    /// Requested lifetime in seconds.
+    pub requested_ttl_seconds: u32,
+    /// Verified facts and the declared keys that the role admits.
+    #[serde(flatten)]
+    pub facts: BTreeMap<String, Value>,
+}

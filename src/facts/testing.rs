@@ -1,0 +1,116 @@
+//! Facts for unit tests of the modules below; production code has no such door.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Context, Facts, IdentityInput, Input, Operation, Resource};
+use crate::config::{JwtRole, JwtTarget, ProviderRole, Role, ScopeSpec, Target, TargetKind, TtlLimits};
+use crate::domain::{Ask, DecisionId, Ttl};
+use crate::identity::testing::caller;
+
+/// A role `deploy` of the `jwt` target `api` with the scopes `read` and `write`, decided by `ci.deploy`.
+pub(crate) fn role() -> Role {
+    let ttl = |seconds| Ttl::from_secs(seconds).unwrap();
+    let scopes = ["read", "write"];
+    Role {
+        name: "deploy".parse().unwrap(),
+        tenant: "default".parse().unwrap(),
+        description: "for tests".into(),
+        environment: Some("production".into()),
+        labels: BTreeMap::default(),
+        target: "api".parse().unwrap(),
+        table: None,
+        scopes: scopes.iter().map(|s| (s.parse().unwrap(), ScopeSpec::Jwt)).collect(),
+        default_scopes: scopes.iter().map(|s| s.parse().unwrap()).collect(),
+        ttl: TtlLimits { default: ttl(900), max: ttl(3600) },
+        policies: vec!["ci.deploy".parse().unwrap()],
+        declared: BTreeMap::default(),
+        sources: Vec::new(),
+        provider: ProviderRole::Jwt(JwtRole { claims: std::collections::BTreeSet::default() }),
+    }
+}
+
+/// An ask for all of `role`'s defaults.
+pub(crate) fn ask(role: &Role) -> Ask {
+    Ask {
+        role: role.name.clone(),
+        scopes: None,
+        ttl: None,
+        declared: BTreeMap::default(),
+        idempotency_key: None,
+        dry_run: false,
+        source_ip: None,
+    }
+}
+
+/// Facts for `ask`ing for `role` of `target` with `token`, at `now`.
+pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind, ask: Ask) -> Facts {
+    let caller = caller(token, now);
+    let ttl = ask.ttl.unwrap_or(role.ttl.default);
+    let scopes = ask.scopes.clone().unwrap_or_else(|| role.default_scopes.clone());
+    let provider = match target {
+        TargetKind::Aws(_) => "aws",
+        TargetKind::Vault(_) => "vault",
+        TargetKind::Jwt(_) => "jwt",
+    };
+    let input = Input {
+        operation: Operation::Mint,
+        identity: IdentityInput {
+            issuer: caller.issuer_url().to_string(),
+            kind: caller.kind().into(),
+            subject: caller.subject().into(),
+            principal: caller.principal().to_string(),
+            tenant: caller.tenant().to_string(),
+            trust: caller.trust(),
+            age_seconds: 0,
+            attributes: caller.attributes().iter().map(|(k, v)| (k.to_string(), v.clone())).collect(),
+            claims: caller.claims().clone(),
+        },
+        runner: None,
+        resource: Resource {
+            role: role.name.to_string(),
+            provider: provider.into(),
+            tenant: role.tenant.to_string(),
+            environment: role.environment.clone(),
+            labels: role.labels.clone(),
+            scopes: scopes.iter().map(ToString::to_string).collect(),
+        },
+        context: Context {
+            time: "12:00".into(),
+            timestamp: now.to_string(),
+            weekday: "monday".into(),
+            source_ip: None,
+            requested_ttl: ttl.as_minutes(),
+            requested_ttl_seconds: ttl.as_secs(),
+            facts: [("branch".to_owned(), json!("main"))].into(),
+        },
+        declared: BTreeMap::default(),
+    };
+    Facts {
+        decision: DecisionId::new(
+            now.as_millisecond().unsigned_abs(),
+            &crate::clock::random_bytes().unwrap(),
+        ),
+        now,
+        caller,
+        ask,
+        target: Arc::new(Target { name: role.target.clone(), kind: target }),
+        role: Arc::new(role),
+        row: None,
+        scopes,
+        ttl,
+        input,
+        origins: BTreeMap::default(),
+        failed: BTreeMap::default(),
+    }
+}
+
+/// Facts for the role of [`role`] and its defaults.
+pub(crate) fn plain_facts(token: &str, now: Timestamp) -> Facts {
+    let role = role();
+    let ask = ask(&role);
+    facts(token, now, role, TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() }), ask)
+}

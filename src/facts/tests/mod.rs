@@ -1,0 +1,103 @@
+//! The whole of `gather`, with real sources on loopback.
+
+mod asks;
+mod setup;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Facts, Gatherer, testing};
+use crate::clock::{Clock, random_bytes};
+use crate::config::{
+    AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Role, ServerSettings, Settings,
+    StoreSettings, Target, TargetKind, TargetTable,
+};
+use crate::domain::{Ask, DecisionId, Refusal, Scalar};
+use crate::identity::testing::caller;
+use crate::secret::Fingerprint;
+
+/// Friday, 23:30:15 in UTC; Saturday, 00:30 in Berlin.
+fn friday_night() -> Timestamp {
+    "2026-11-20T23:30:15.250Z".parse().unwrap()
+}
+
+/// A configuration with one target, `role` and `sources`.
+fn config(role: Role, sources: BTreeMap<String, FactSource>) -> Config {
+    let target = Target {
+        name: role.target.clone(),
+        kind: TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() }),
+    };
+    Config {
+        settings: settings(sources),
+        issuers: BTreeMap::new(),
+        roles: [(role.name.clone(), Arc::new(role))].into(),
+        targets: [(target.name.clone(), Arc::new(target))].into(),
+        tables: BTreeMap::new(),
+        revision: Fingerprint::of(b"configuration"),
+    }
+}
+
+fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
+    Settings {
+        server: ServerSettings {
+            url: "https://tollgate.example".parse().unwrap(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            tenant: "default".parse().unwrap(),
+        },
+        store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: String::new().into() },
+        audit: AuditSettings::default(),
+        limits: Limits {
+            concurrency: 1,
+            connections: 1,
+            body_bytes: 1,
+            request_timeout: Duration::from_secs(1),
+            policy_timeout: Duration::from_secs(1),
+            refusals_per_minute: 1,
+            exchanges_per_minute: 1,
+        },
+        zone: TimeZone::get("Europe/Berlin").unwrap(),
+        denials: DenialDetail::Reasons,
+        policies: PathBuf::new(),
+        sources,
+    }
+}
+
+/// `config` with the one table `table`.
+fn with_table(mut config: Config, table: TargetTable) -> Config {
+    config.tables.insert(table.name.clone(), Arc::new(table));
+    config
+}
+
+fn gatherer(config: &Config) -> Gatherer {
+    Gatherer::new(config, Clock::manual(friday_night())).unwrap()
+}
+
+async fn gather(gatherer: &Gatherer, ask: &Ask) -> Result<Facts, Refusal> {
+    let decision = DecisionId::new(0, &random_bytes().unwrap());
+    let caller = caller("token", friday_night());
+    gatherer.gather(caller, ask, decision).await.map_err(|failed| {
+        assert_eq!(failed.caller.principal().as_str(), "github:repository:1234");
+        failed.refusal
+    })
+}
+
+/// Gathers for `ask` by a configuration that has nothing but `role`.
+async fn gather_for(role: Role, ask: &Ask) -> Result<Facts, Refusal> {
+    gather(&gatherer(&config(role, BTreeMap::new())), ask).await
+}
+
+fn text(value: &str) -> Scalar {
+    Scalar::Text(value.into())
+}
+
+fn ask() -> Ask {
+    testing::ask(&testing::role())
+}
