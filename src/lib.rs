@@ -18,3 +18,5 @@ pub mod signing;
 pub mod identity;
 
 pub mod facts;
+
+pub mod policy;

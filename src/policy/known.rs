@@ -1,0 +1,102 @@
+//! Which keys of `input` anything can provide, and of which type: what a misspelt or impossible key is found by.
+
+use std::collections::BTreeSet;
+
+use super::collect::Kind;
+use crate::config::attributes::profile_attributes;
+use crate::config::{Config, Role};
+
+/// Members of `input`.
+pub(super) const ROOTS: [&str; 7] =
+    ["operation", "identity", "runner", "resource", "context", "declared", "history"];
+
+/// Members of `input.resource`.
+const RESOURCE: [&str; 6] = ["role", "provider", "tenant", "environment", "labels", "scopes"];
+
+/// Members of `input.identity` that every identity has.
+const IDENTITY: [&str; 8] =
+    ["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "claims"];
+
+/// Members of `input.context` that every request has, or that repeat an attribute.
+const CONTEXT: [&str; 8] = [
+    "branch",
+    "environment",
+    "requested_ttl",
+    "requested_ttl_seconds",
+    "source_ip",
+    "time",
+    "timestamp",
+    "weekday",
+];
+
+/// Keys with a type that never changes.
+const TYPED: [(&[&str], Kind); 21] = [
+    (&["operation"], Kind::Text),
+    (&["identity", "issuer"], Kind::Text),
+    (&["identity", "kind"], Kind::Text),
+    (&["identity", "subject"], Kind::Text),
+    (&["identity", "principal"], Kind::Text),
+    (&["identity", "tenant"], Kind::Text),
+    (&["identity", "trust"], Kind::Text),
+    (&["identity", "age_seconds"], Kind::Number),
+    (&["identity", "repository_id"], Kind::Text),
+    (&["identity", "owner_id"], Kind::Text),
+    (&["identity", "ref_protected"], Kind::Boolean),
+    (&["resource", "role"], Kind::Text),
+    (&["resource", "provider"], Kind::Text),
+    (&["resource", "tenant"], Kind::Text),
+    (&["resource", "environment"], Kind::Text),
+    (&["context", "time"], Kind::Text),
+    (&["context", "timestamp"], Kind::Text),
+    (&["context", "weekday"], Kind::Text),
+    (&["context", "requested_ttl"], Kind::Number),
+    (&["context", "requested_ttl_seconds"], Kind::Number),
+    (&["history", "count_24h"], Kind::Number),
+];
+
+/// The type of the key at `path`, if it never changes.
+pub(super) fn type_of(path: &[String]) -> Option<Kind> {
+    TYPED.iter().find(|(typed, _)| typed.iter().eq(path)).map(|(_, kind)| *kind)
+}
+
+/// The keys that a configuration provides.
+pub(super) struct Known {
+    identity: BTreeSet<String>,
+    context: BTreeSet<String>,
+    declared: BTreeSet<String>,
+}
+
+impl Known {
+    /// Over all issuers and roles of `config`.
+    pub(super) fn new(config: &Config) -> Self {
+        let own = config.issuers.values().flat_map(|issuer| issuer.attributes.keys());
+        let fixed = IDENTITY.into_iter().chain(profile_attributes()).map(str::to_owned);
+        let mut context: BTreeSet<String> = CONTEXT.into_iter().map(str::to_owned).collect();
+        let mut declared = BTreeSet::new();
+        for role in config.roles.values() {
+            context.extend(context_of(config, role));
+            declared.extend(role.declared.keys().map(ToString::to_string));
+        }
+        Self { identity: fixed.chain(own.map(ToString::to_string)).collect(), context, declared }
+    }
+
+    /// The names known beside the second component of `path`; none where any name can stand.
+    pub(super) fn siblings<'a>(&'a self, path: &[String]) -> Option<Vec<&'a str>> {
+        let all = |names: &'a BTreeSet<String>| Some(names.iter().map(String::as_str).collect());
+        match path.first().map(String::as_str) {
+            Some("identity") => all(&self.identity),
+            Some("context") => all(&self.context),
+            Some("declared") => all(&self.declared),
+            Some("resource") => Some(RESOURCE.to_vec()),
+            _ => None,
+        }
+    }
+}
+
+/// The keys of `input.context` that a request for `role` may have.
+pub(super) fn context_of(config: &Config, role: &Role) -> BTreeSet<String> {
+    let sources = role.sources.iter().filter_map(|name| config.settings.sources.get(name));
+    let facts = sources.flat_map(|source| source.facts.keys());
+    let keys = facts.chain(role.declared.keys()).map(ToString::to_string);
+    keys.chain(CONTEXT.into_iter().map(str::to_owned)).collect()
+}
