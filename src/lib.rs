@@ -20,3 +20,5 @@ pub mod identity;
 pub mod facts;
 
 pub mod policy;
+
+pub mod ledger;

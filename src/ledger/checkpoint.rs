@@ -1,0 +1,138 @@
+//! Checkpoints: the chain's head, signed. Kept elsewhere, one proves that nothing before it was cut, changed or rolled
+//! back, even by somebody who can rewrite the whole store.
+//!
+//! One head is enough for all writers of a store with one server: the first record of each writer vouches for the last
+//! record of the writer before it.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use super::intent::StoreCheckpoint;
+use super::kind::HeadText;
+use super::sqlite::queries;
+use super::{Ledger, LedgerError};
+use crate::signing::{CHECKPOINT_TYP, Keyring, Purpose};
+
+/// A signed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its number, from 1, without gaps.
+    pub n: i64,
+    /// When it was signed.
+    pub at: Timestamp,
+    /// Compact JWS.
+    pub jws: String,
+}
+
+/// What a checkpoint signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claims {
+    /// The store's id, hex.
+    pub(super) store: String,
+    /// Number of the checkpoint.
+    pub(super) n: i64,
+    /// When, Unix milliseconds.
+    pub(super) at: i64,
+    /// Heads of the chains.
+    pub(super) heads: Vec<HeadText>,
+}
+
+impl Ledger {
+    /// Signs the chain's head and stores the checkpoint; it goes to the events too. None if nothing was recorded since
+    /// the last one. Call it every ten seconds or so, and before a shutdown.
+    ///
+    /// # Errors
+    /// No key for checkpoints, or the store cannot record.
+    pub async fn checkpoint(&self, keyring: &Keyring) -> Result<Option<Checkpoint>, LedgerError> {
+        let head = self.store.head();
+        if head.seq <= self.checkpointed.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let n = 1 + self.store.reader().read(|connection| Ok(queries::last_checkpoint(connection)?)).await?;
+        let now = self.clock.now();
+        let claims = Claims {
+            store: hex(self.store.id()),
+            n,
+            at: now.as_millisecond(),
+            heads: vec![HeadText { writer: head.writer, seq: head.seq, hash: head.hash.to_string() }],
+        };
+        let jws = keyring.sign_jwt(Purpose::Checkpoints, CHECKPOINT_TYP, &claims).await?;
+        let jws = jws.expose_secret().to_owned();
+        self.store.run(StoreCheckpoint { n, at: claims.at, jws: jws.clone() }).await?;
+        self.checkpointed.store(head.seq, Ordering::Relaxed);
+        Ok(Some(Checkpoint { n, at: now, jws }))
+    }
+}
+
+/// Bytes as hexadecimal text.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The compact JWS in `text`: alone, or in the last line of an export of events that holds one.
+pub(super) fn find_jws(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        jws: String,
+    }
+    let line = |line: &str| serde_json::from_str(line).ok().map(|Line { jws }| jws);
+    let bare = text.trim();
+    if bare.split('.').count() == 3 && !bare.contains(['{', ' ', '\n']) {
+        return Some(bare.to_owned());
+    }
+    text.lines().rev().find_map(line)
+}
+
+/// The claims of `jws`, if one of `keys` (public JWKs, JSON text) signed it.
+///
+/// # Errors
+/// Why it is not a checkpoint.
+pub(super) fn open(jws: &str, keys: &[String]) -> Result<Claims, String> {
+    let header = jsonwebtoken::decode_header(jws).map_err(|error| error.to_string())?;
+    // Explicit typing (RFC 8725, section 3.11): no other token of the same key passes for a checkpoint.
+    if header.typ.as_deref() != Some(CHECKPOINT_TYP) {
+        return Err("its type is not that of a checkpoint".to_owned());
+    }
+    let mut why = "no key of this store signed it".to_owned();
+    for key in keys {
+        match verified(jws, key) {
+            Ok(claims) => return Ok(claims),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(why)
+}
+
+fn verified(jws: &str, key: &str) -> Result<Claims, Box<dyn std::error::Error>> {
+    let jwk: Jwk = serde_json::from_str(key)?;
+    // The purpose says which algorithm, never the header (RFC 8725, section 3.1).
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    Ok(jsonwebtoken::decode(jws, &DecodingKey::from_jwk(&jwk)?, &validation)?.claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_newest_checkpoint_among_events() {
+        assert_eq!(find_jws(" a.b.c\n").as_deref(), Some("a.b.c"));
+        let lines = "{\"kind\":\"checkpoint\",\"jws\":\"a.b.c\"}\n{\"kind\":\"leased\"}\n\
+                     {\"kind\":\"checkpoint\",\"jws\":\"d.e.f\"}\n{\"kind\":\"leased\"}\n";
+        assert_eq!(find_jws(lines).as_deref(), Some("d.e.f"));
+        assert_eq!(find_jws("nothing"), None);
+    }
+}

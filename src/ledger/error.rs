@@ -1,0 +1,108 @@
+//! What can go wrong with the ledger itself.
+
+use std::path::PathBuf;
+
+use crate::domain::{Code, Refusal};
+
+/// Why a ledger cannot be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another server holds this store; SQLite takes one.
+    #[error("the store {} is in use by another server; stop it, or use another file", .0.display())]
+    InUse(PathBuf),
+    /// The file or its lock cannot be created or opened.
+    #[error("cannot open the store {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite failed.
+    #[error("the store failed")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The schema cannot be brought up to date; a newer Tollgate may have written it.
+    #[error("cannot bring the store's schema up to date")]
+    Migration(#[from] rusqlite_migration::Error),
+    /// The file is some other program's database.
+    #[error("{} is not a Tollgate store", .0.display())]
+    Foreign(PathBuf),
+    /// A durability setting did not take: SQLite reports another value than was set.
+    #[error("the store does not accept {setting} = {wanted}: it reports {reported}")]
+    Setting {
+        /// The pragma.
+        setting: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+        /// What SQLite reports.
+        reported: String,
+    },
+    /// A stored value cannot be read.
+    #[error("the store holds a damaged {what}")]
+    Damaged {
+        /// What it is.
+        what: &'static str,
+    },
+    /// A checkpoint that is not one, or that no known key signed.
+    #[error("not a checkpoint of this store: {0}")]
+    Checkpoint(String),
+    /// The ledger cannot record now.
+    #[error("the store cannot record")]
+    Unavailable(#[from] Unavailable),
+    /// The operating system gave no random bytes.
+    #[error(transparent)]
+    NoEntropy(#[from] crate::clock::NoEntropy),
+    /// A key could not be sealed, opened or used.
+    #[error("cryptography failed")]
+    Signing(#[from] crate::signing::SigningError),
+}
+
+/// Why the store cannot record at this moment. Nothing was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Disk or configured size exhausted.
+    #[error("the store is full")]
+    Full,
+    /// What is left of the storage is reserved for grants.
+    #[error("the store is nearly full, and what is left is reserved for grants")]
+    Reserved,
+    /// Not writable.
+    #[error("the store is read-only")]
+    ReadOnly,
+    /// Another process holds its lock.
+    #[error("the store is locked by another process")]
+    Locked,
+    /// The disk failed.
+    #[error("the store's disk failed: {0}")]
+    Disk(String),
+    /// SQLite refused this one record.
+    #[error("the store refused the record: {0}")]
+    Rejected(String),
+    /// The writer has ended.
+    #[error("the ledger's writer has stopped")]
+    Stopped,
+}
+
+impl Unavailable {
+    /// The same as a refusal: the caller learns that nothing is issued, the record and the log why.
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal::new(Code::StoreUnavailable, "the ledger cannot record, so nothing is issued")
+            .with_detail(self.to_string())
+            .with_retry_after(5)
+    }
+}
+
+impl From<&rusqlite::Error> for Unavailable {
+    fn from(error: &rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Disk(error.to_string()),
+            // Whatever else SQLite or the binding says: the record is not in the store.
+            Some(_) | None => Self::Rejected(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The part of the path that leaves something behind: authorise, lease, or abandon.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::chain::Canon;
+use super::explained::time;
+use super::intent::{Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, SupersededRow};
+use super::record::{DecisionRow, PlannedRow};
+use super::states::{Authorised, Leased, Planned, Superseded};
+use super::{Ledger, Unavailable};
+use crate::clock::random_bytes;
+use crate::config::Replay;
+use crate::domain::{Code, DecisionId, Handle, LeaseId, Minted, Refusal, Revocability};
+use crate::identity::Caller;
+use crate::policy::Grant;
+use crate::secret::{Fingerprint, LeaseSecret};
+use crate::signing::SigningError;
+
+/// Largest clock skew that identity grants a token after its `exp`; a used token is remembered that much longer.
+const MAX_SKEW: Duration = Duration::from_mins(1);
+
+/// From authorisation to the start of the credential's life, at most: the mint's own time limit, and skew.
+const MINT_MARGIN: Duration = Duration::from_mins(5);
+
+/// The shortest session that AWS STS issues (`AssumeRole`, `DurationSeconds`): a shorter grant is a window inside it.
+const AWS_SHORTEST: Duration = Duration::from_mins(15);
+
+impl Ledger {
+    /// Records the authorisation; settles replay and idempotency in the same transaction.
+    ///
+    /// A retry with the `Idempotency-Key` of an earlier attempt takes its place: see [`Authorised::supersedes`].
+    ///
+    /// # Errors
+    /// `token_replayed`, `idempotency_conflict`, `store_unavailable`.
+    pub async fn authorise(&self, planned: Planned) -> Result<Authorised, (Planned, Refusal)> {
+        let intent = match self.authorise_intent(&planned) {
+            Ok(intent) => intent,
+            Err(error) => {
+                let refusal = Refusal::new(Code::Internal, "the authorisation cannot be sealed");
+                return Err((planned, refusal.with_detail(error.to_string())));
+            }
+        };
+        let refusal = match self.store.run(intent).await {
+            Ok(Authorisation::Recorded { at, superseded }) => {
+                let supersedes = superseded.and_then(|row| self.superseded(row));
+                return Ok(Authorised { planned, at: time(at), supersedes });
+            }
+            Ok(Authorisation::Replayed) => {
+                Refusal::new(Code::TokenReplayed, "the token was used for this role before")
+            }
+            Ok(Authorisation::IdempotencyConflict) => Refusal::new(
+                Code::IdempotencyConflict,
+                "the Idempotency-Key was used for a different request within the last minute",
+            ),
+            Err(why) => why.refusal(),
+        };
+        Err((planned, refusal))
+    }
+
+    pub(super) fn authorise_intent(&self, planned: &Planned) -> Result<Authorise, SigningError> {
+        let grant = planned.grant();
+        let facts = grant.facts();
+        let (caller, role) = (facts.caller(), facts.role().name.as_str());
+        let plan = PlannedRow {
+            target: facts.target().name.to_string(),
+            handle: self.seal_handle(facts.decision(), planned.handle())?,
+            dies_by: dies_by(self.clock.now(), grant, planned.handle()).as_millisecond(),
+        };
+        let replay = match caller.replay() {
+            Replay::Once => Some((replay_key(caller, role), replay_until(caller).as_millisecond())),
+            Replay::Off => None,
+        };
+        let row = DecisionRow::of_grant(grant, Some(plan), &self.revisions.load());
+        Ok(Authorise { row, replay, idempotency: idempotency(grant) })
+    }
+
+    /// Records the lease.
+    ///
+    /// # Errors
+    /// `store_unavailable`; `superseded` if a retry took this request's place; `blocked`. The credential's
+    /// authorisation comes back so that it can be ended.
+    pub async fn lease(&self, auth: Authorised, minted: Minted) -> Result<Leased, (Authorised, Refusal)> {
+        let made = random_bytes().map(LeaseId::new).and_then(|id| Ok((id, LeaseSecret::generate()?)));
+        let Ok((id, secret)) = made else {
+            return Err((auth, Refusal::new(Code::Internal, "no random bytes for a lease")));
+        };
+        let grant = auth.grant();
+        let intent = Lease {
+            id,
+            decision: grant.facts().decision(),
+            tenant: grant.facts().caller().tenant().to_string(),
+            secret: secret.fingerprint(),
+            issued_at: self.clock.now().as_millisecond(),
+            dies_at: minted.dies_at,
+            revocable: match minted.revocability {
+                Revocability::Now => true,
+                Revocability::DiesAtExpiry => false,
+            },
+            idempotency: idempotency(grant).map(|idempotency| idempotency.key),
+        };
+        match self.store.run(intent).await.map(refused) {
+            Ok(None) => Ok(Leased { auth, minted, id, secret }),
+            Ok(Some(refusal)) => Err((auth, refusal)),
+            Err(why) => Err((auth, why.refusal())),
+        }
+    }
+
+    /// Records that an authorisation led to nothing: `ended` says whether its credential is known to be dead. If not,
+    /// it stays among [`Ledger::unleased`] until it has died by itself.
+    pub async fn abandon(&self, auth: Authorised, refusal: &Refusal, ended: bool) {
+        let decision = auth.grant().facts().decision();
+        let why = Closing::Abandoned { code: refusal.code.as_str() };
+        if let Err(why) = self.store.run(Close { decision, why, dead: ended }).await {
+            // Nothing is lost: the authorisation stays open, which says that something may live.
+            tracing::error!(%decision, %why, "an abandoned authorisation could not be closed");
+        }
+    }
+
+    /// Marks an authorisation without a lease as looked after: `ended` says whether nothing lives any more.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is listed again.
+    pub async fn resolve_unleased(&self, decision: DecisionId, ended: bool) -> Result<(), Unavailable> {
+        self.store.run(Close { decision, why: Closing::Resolved, dead: ended }).await.map(drop)
+    }
+
+    /// A handle that does not open is not forgotten: recovery lists it, and says so too.
+    fn superseded(&self, row: SupersededRow) -> Option<Superseded> {
+        let decision = DecisionId::from_bytes(row.decision);
+        let handle = self.open_handle(decision, &row.handle)?;
+        let lease = row.lease.map(LeaseId::from_bytes);
+        Some(Superseded { decision, lease, target: row.target, role: row.role, handle })
+    }
+
+    fn seal_handle(&self, decision: DecisionId, handle: &Handle) -> Result<Vec<u8>, SigningError> {
+        let plain = serde_json::to_vec(handle).map_err(SigningError::Claims)?;
+        self.sealer.seal(&handle_context(decision), &plain)
+    }
+
+    /// The handle, or none and a line in the log: sealed by another key, or changed.
+    pub(super) fn open_handle(&self, decision: DecisionId, sealed: &[u8]) -> Option<Handle> {
+        let opened = self.sealer.open(&handle_context(decision), sealed).map_err(|error| error.to_string());
+        let handle =
+            opened.and_then(|plain| serde_json::from_slice(&plain).map_err(|error| error.to_string()));
+        handle.inspect_err(|error| tracing::error!(%decision, %error, "a handle does not open")).ok()
+    }
+}
+
+/// A handle opens only under the decision that it was sealed for: rows cannot be exchanged.
+fn handle_context(decision: DecisionId) -> String {
+    format!("handle:{decision}")
+}
+
+fn refused(leasing: Leasing) -> Option<Refusal> {
+    match leasing {
+        Leasing::Recorded => None,
+        Leasing::NotOpen => {
+            let refusal = Refusal::new(Code::Internal, "the authorisation is no longer open");
+            Some(refusal.with_detail("leased, abandoned or expired before"))
+        }
+        Leasing::Superseded => Some(Refusal::new(
+            Code::Superseded,
+            "a retry with the same Idempotency-Key took this request's place",
+        )),
+        Leasing::Blocked => {
+            Some(Refusal::new(Code::Blocked, "a block was set while the credential was being made"))
+        }
+    }
+}
+
+/// When whatever is minted from this grant is dead at the latest.
+fn dies_by(now: Timestamp, grant: &Grant, handle: &Handle) -> Timestamp {
+    let ttl = grant.ttl().as_duration();
+    let life = match handle {
+        Handle::Aws { .. } => ttl.max(AWS_SHORTEST),
+        Handle::Vault { .. } | Handle::Jwt { .. } => ttl,
+    };
+    now.saturating_add(life + MINT_MARGIN).unwrap_or(Timestamp::MAX)
+}
+
+fn replay_until(caller: &Caller) -> Timestamp {
+    caller.expires_at().saturating_add(MAX_SKEW).unwrap_or(Timestamp::MAX)
+}
+
+fn replay_key(caller: &Caller, role: &str) -> Fingerprint {
+    Canon::new("tollgate/replay/1").bytes(caller.token().as_bytes()).text(role).finish()
+}
+
+/// The client's key under its tenant and principal, and the digest of what was asked; the token is not part of it, for
+/// a retry may come with a fresh one.
+fn idempotency(grant: &Grant) -> Option<Idempotency> {
+    let facts = grant.facts();
+    let (ask, caller) = (facts.ask(), facts.caller());
+    let key = ask.idempotency_key.as_ref()?;
+    let key = Canon::new("tollgate/idempotency/1")
+        .text(caller.tenant().as_str())
+        .text(caller.principal().as_str())
+        .text(key.as_str())
+        .finish();
+    let request = Canon::new("tollgate/request/1")
+        .text(ask.role.as_str())
+        .text(&serde_json::to_string(&ask.scopes).unwrap_or_default())
+        .int(ask.ttl.map_or(0, |ttl| ttl.as_secs().into()))
+        .text(&serde_json::to_string(&ask.declared).unwrap_or_default())
+        .finish();
+    Some(Idempotency { key, request })
+}

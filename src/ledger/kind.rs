@@ -1,0 +1,132 @@
+//! Kinds of audit records, and the bodies of those that are about no row of their own.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident $text:literal;)+) => {
+        /// What an audit record says happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl Kind {
+            /// The kind as stored and as events show it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// Reads what [`Self::as_str`] gave.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A server started, and vouches for the heads of the chains before its own.
+    Started "started";
+    /// Another configuration is in force.
+    Revision "revision";
+    /// A signing key was added or changed its state.
+    Key "key";
+    /// A decision allows, and its plan may be minted.
+    Authorised "authorised";
+    /// A dry run was allowed.
+    WouldAllow "would_allow";
+    /// A request was refused.
+    Refused "refused";
+    /// Refusals without a record of their own were counted.
+    Counted "counted";
+    /// A credential was recorded and handed out.
+    Leased "leased";
+    /// An authorisation led to nothing.
+    Abandoned "abandoned";
+    /// A retry took an earlier attempt's place.
+    Superseded "superseded";
+    /// An authorisation without a lease was looked after, such as after a crash.
+    Resolved "resolved";
+    /// An authorisation without a lease is past the death of whatever it led to.
+    Expired "expired";
+    /// Somebody asked to end a lease.
+    EndAsked "end_asked";
+    /// A lease was ended, or nothing more can be done to end it.
+    Ended "ended";
+}
+
+/// Body of [`Kind::Started`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Started {
+    /// Version of the program.
+    pub(super) tollgate: String,
+    /// Heads of the chains that no earlier start vouched for.
+    pub(super) follows: Vec<HeadText>,
+}
+
+/// A chain's head as bodies and checkpoints hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HeadText {
+    /// The writer's number.
+    pub(super) writer: i64,
+    /// Sequence number of its last record.
+    pub(super) seq: i64,
+    /// Hash of that record, hex.
+    pub(super) hash: String,
+}
+
+/// Body of [`Kind::Revision`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RevisionChange {
+    /// Digest of the configuration files, hex.
+    pub(super) configuration: String,
+    /// Digest of the policy files, hex.
+    pub(super) policy: String,
+}
+
+/// Body of [`Kind::Key`]: every column of the key, the long ones as hashes.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeyChange {
+    pub(super) kid: String,
+    pub(super) purpose: String,
+    pub(super) algorithm: String,
+    pub(super) state: String,
+    pub(super) created_at: i64,
+    pub(super) activates_at: i64,
+    pub(super) sealed: String,
+    pub(super) public_jwk: String,
+}
+
+/// Body of [`Kind::Abandoned`] and [`Kind::Resolved`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Closed {
+    /// Why, if it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+    /// True if nothing lives any more.
+    pub(super) dead: bool,
+}
+
+/// Body of [`Kind::Superseded`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SupersededBy {
+    /// The retry's decision.
+    pub(super) by: String,
+}
+
+/// Body of [`Kind::EndAsked`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EndAsked {
+    /// Unix milliseconds.
+    pub(super) at: i64,
+}
+
+/// Body of [`Kind::Ended`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EndedBody {
+    /// Unix milliseconds; absent if it lives on until it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<i64>,
+    /// How, as [`EndHow`](super::EndHow) is stored.
+    pub(super) how: String,
+}

@@ -1,0 +1,196 @@
+//! Leases, for whoever holds their secret, and what recovery has to end.
+//!
+//! An unknown lease and a wrong secret are one answer: nobody learns from it which lease ids exist.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::explained::time;
+use super::intent::{AskEnd, End};
+use super::sqlite::queries::{self, LeaseRow};
+use super::{Ledger, LedgerError, Unavailable};
+use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
+use crate::secret::{Fingerprint, LeaseSecret};
+
+/// State of a lease, for the one who holds its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeaseStatus {
+    /// The lease.
+    pub id: LeaseId,
+    /// The decision that it came from.
+    pub decision: DecisionId,
+    /// Role.
+    pub role: String,
+    /// When it was recorded.
+    pub issued_at: Timestamp,
+    /// When it dies by itself.
+    pub dies_at: Timestamp,
+    /// When it was ended, if it was.
+    pub ended_at: Option<Timestamp>,
+    /// Whether it can be ended before `dies_at`.
+    pub revocable: Revocability,
+}
+
+/// An authorisation without a lease: a credential may live that nobody holds a record of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unleased {
+    /// The decision.
+    pub decision: DecisionId,
+    /// How to find it at its target.
+    pub handle: Handle,
+    /// The target's name.
+    pub target: String,
+    /// The role's name.
+    pub role: String,
+    /// When it was authorised.
+    pub authorised_at: Timestamp,
+    /// When it is dead at the latest.
+    pub dies_by: Timestamp,
+}
+
+/// A lease that has to be ended at its target now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToEnd {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The target's name.
+    pub target: String,
+    /// The role's name.
+    pub role: String,
+    /// How to find it at its target.
+    pub handle: Handle,
+    /// When it dies by itself.
+    pub dies_at: Timestamp,
+}
+
+/// What a request to end a lease leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// End it at its target, then tell [`Ledger::ended`].
+    ToEnd(ToEnd),
+    /// Nothing is left to do: it is ended, dead by itself, or known to live until it dies.
+    Settled(LeaseStatus),
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndHow {
+    /// Its target ended it.
+    AtTarget,
+    /// Nothing can end it: it lives until it expires.
+    DiesAtExpiry,
+}
+
+impl EndHow {
+    /// As stored.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtTarget => "at_target",
+            Self::DiesAtExpiry => "dies_at_expiry",
+        }
+    }
+}
+
+impl Ledger {
+    /// The state of a lease, for the holder of its secret.
+    ///
+    /// # Errors
+    /// `lease_unknown`, whether the lease or the secret is wrong; `store_unavailable`.
+    pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
+        Ok(status(&self.lease_of(id, secret).await?))
+    }
+
+    /// Marks a lease as to be ended and says how. Asking again gives the same answer until it is ended.
+    ///
+    /// # Errors
+    /// `lease_unknown`, `store_unavailable`; `internal` if its handle does not open.
+    pub async fn begin_end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<Ending, Refusal> {
+        let row = self.lease_of(id, secret).await?;
+        if !self.store.run(AskEnd { lease: id }).await.map_err(|why| why.refusal())? {
+            return Ok(Ending::Settled(status(&self.lease_of(id, secret).await?)));
+        }
+        let to_end = self.to_end(row);
+        to_end
+            .map(Ending::ToEnd)
+            .ok_or_else(|| Refusal::new(Code::Internal, "the lease's handle does not open"))
+    }
+
+    /// Records that a lease was ended, or that nothing can end it. Telling it twice changes nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it stays among [`Ledger::leases_to_end`].
+    pub async fn ended(&self, id: LeaseId, how: EndHow) -> Result<(), Unavailable> {
+        self.store.run(End { lease: id, how }).await.map(drop)
+    }
+
+    /// Leases that somebody asked to end and that may still live: a target did not answer, or this server stopped in
+    /// between. At most a thousand at a time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn leases_to_end(&self) -> Result<Vec<ToEnd>, LedgerError> {
+        let now = self.clock.now().as_millisecond();
+        let rows = self.store.reader().read(move |connection| Ok(queries::leases_to_end(connection, now)?));
+        Ok(rows.await?.into_iter().filter_map(|row| self.to_end(row)).collect())
+    }
+
+    /// Authorisations without a lease whose credential may live at `now`, oldest first, at most a thousand at a time.
+    ///
+    /// Includes those in flight: recovery looks before the first request is served, or leaves young ones alone.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn unleased(&self, now: Timestamp) -> Result<Vec<Unleased>, LedgerError> {
+        let now = now.as_millisecond();
+        let rows = self.store.reader().read(move |connection| Ok(queries::unleased(connection, now)?));
+        let open = |row: queries::UnleasedRow| {
+            let decision = DecisionId::from_bytes(row.decision);
+            Some(Unleased {
+                decision,
+                handle: self.open_handle(decision, &row.handle)?,
+                target: row.target,
+                role: row.role,
+                authorised_at: time(row.authorised_at),
+                dies_by: time(row.dies_by),
+            })
+        };
+        Ok(rows.await?.into_iter().filter_map(open).collect())
+    }
+
+    async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
+        let read = self.store.reader().read(move |connection| Ok(queries::lease(connection, id)?));
+        let row = read.await.map_err(|error| {
+            Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
+        })?;
+        // A lease that does not exist has a secret too, which nobody knows: both answers take the same path.
+        let stored = row.as_ref().map_or([0; 32], |row| row.secret);
+        let matches = Fingerprint::from_bytes(stored).matches(secret.expose().as_bytes());
+        row.filter(|_| matches).ok_or_else(|| {
+            Refusal::new(Code::LeaseUnknown, "there is no such lease, or this is not its secret")
+        })
+    }
+
+    fn to_end(&self, row: LeaseRow) -> Option<ToEnd> {
+        Some(ToEnd {
+            lease: LeaseId::from_bytes(row.id),
+            handle: self.open_handle(DecisionId::from_bytes(row.decision), &row.handle)?,
+            target: row.target,
+            role: row.role,
+            dies_at: time(row.dies_at),
+        })
+    }
+}
+
+fn status(row: &LeaseRow) -> LeaseStatus {
+    // What a target could not end is no longer called revocable.
+    let revocable = row.revocable && row.end_how.as_deref() != Some(EndHow::DiesAtExpiry.as_str());
+    LeaseStatus {
+        id: LeaseId::from_bytes(row.id),
+        decision: DecisionId::from_bytes(row.decision),
+        role: row.role.clone(),
+        issued_at: time(row.issued_at),
+        dies_at: time(row.dies_at),
+        ended_at: row.ended_at.map(time),
+        revocable: if revocable { Revocability::Now } else { Revocability::DiesAtExpiry },
+    }
+}

@@ -1,0 +1,143 @@
+//! The durable record: authorisations, leases and their audit chain. One transaction each, group-committed.
+//!
+//! Every public operation is one intent: all of it is recorded, or none and the caller is told `store_unavailable`.
+//! What must never happen here: an answer before its commit; a token, credential or lease secret in the store; a
+//! refusal that takes the last of the storage from a grant.
+//!
+//! The states of a grant are in `states`, what is hashed in `chain`, the decision record in `record` (written) and
+//! `explained` (read). SQLite is in `sqlite`; another store implements the same intents and passes `conformance`.
+
+mod chain;
+mod checkpoint;
+mod counts;
+mod error;
+mod event;
+mod explained;
+mod frame;
+mod intent;
+mod issue;
+mod key_text;
+mod keys;
+mod kind;
+mod leases;
+mod record;
+mod refuse;
+mod revisions;
+mod settings;
+mod spool;
+mod sqlite;
+mod states;
+mod verify;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::Checkpoint;
+pub use error::{LedgerError, Unavailable};
+pub use event::{About, Event};
+pub use explained::DecisionRecord;
+pub use kind::Kind;
+pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
+pub use settings::LedgerSettings;
+pub use sqlite::{Durability, Reader};
+pub use states::{Authorised, Leased, Planned, Refused, Superseded};
+pub use verify::{Finding, FindingKind, Report};
+
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+
+use self::counts::Counts;
+use self::revisions::Revisions;
+use self::spool::Spool;
+use self::sqlite::Store;
+use crate::clock::Clock;
+use crate::domain::DecisionId;
+use crate::secret::Fingerprint;
+use crate::signing::Sealer;
+
+/// The ledger of one server.
+pub struct Ledger {
+    store: Store,
+    sealer: Arc<Sealer>,
+    clock: Clock,
+    revisions: ArcSwap<Revisions>,
+    counts: Mutex<Counts>,
+    spool: Mutex<Spool>,
+    /// Sequence number that the newest checkpoint of this process covers.
+    checkpointed: AtomicI64,
+}
+
+impl Ledger {
+    /// Opens or creates the store, takes its lock, brings its schema up to date, and starts its writer.
+    ///
+    /// Blocks for a few disk syncs: call it at start, not on a request's path.
+    ///
+    /// # Errors
+    /// [`LedgerError::InUse`] if another server holds the file; a setting that does not take; a schema of a newer version.
+    pub fn open(settings: &LedgerSettings, sealer: Arc<Sealer>, clock: Clock) -> Result<Self, LedgerError> {
+        Ok(Self {
+            store: Store::open(settings, clock.clone())?,
+            sealer,
+            clock,
+            revisions: ArcSwap::from_pointee(Revisions::unknown()),
+            counts: Mutex::new(Counts::new(settings.refusals_per_minute)),
+            spool: Mutex::new(Spool::default()),
+            checkpointed: AtomicI64::new(0),
+        })
+    }
+
+    /// What may be said about durability, as read back from SQLite and the kernel.
+    pub const fn durability(&self) -> &Durability {
+        self.store.durability()
+    }
+
+    /// True while the writer lives: for readiness. A store that is merely full or locked recovers by itself.
+    pub fn is_alive(&self) -> bool {
+        self.store.is_alive()
+    }
+
+    /// Notes which configuration and policies decisions rest on from now on, as a record of the chain.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`]: then nothing changes.
+    pub async fn set_revision(
+        &self,
+        configuration: Fingerprint,
+        policy: Fingerprint,
+    ) -> Result<(), LedgerError> {
+        self.store.run(intent::Revise { configuration, policy }).await?;
+        self.revisions.store(Arc::new(Revisions::new(configuration)));
+        Ok(())
+    }
+
+    /// The record of a decision, if there is one. Whoever shows it checks its tenant and principal first.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the record is damaged.
+    pub async fn decision(&self, id: DecisionId) -> Result<Option<DecisionRecord>, LedgerError> {
+        let stored =
+            self.store.reader().read(move |connection| Ok(sqlite::queries::decision(connection, id)?));
+        let joined = stored.await?.map(explained::Stored::join).transpose();
+        joined.map_err(|_| LedgerError::Damaged { what: "decision record" })
+    }
+
+    /// Looks after what time changes: writes spooled refusals and the counts of past minutes, and closes
+    /// authorisations that are dead by themselves. Call it every second or so.
+    pub async fn upkeep(&self) {
+        self.flush(false).await;
+        if let Err(why) = self.store.run(intent::Upkeep).await {
+            tracing::warn!(%why, "the ledger's upkeep waits for the store");
+        }
+    }
+
+    /// Writes what is only in memory, before a shutdown.
+    pub async fn close(&self) {
+        self.flush(true).await;
+    }
+}

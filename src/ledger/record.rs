@@ -1,0 +1,296 @@
+//! The decision record, version 1: all that replaying or explaining a decision needs.
+//!
+//! A record is stored in three parts that [`DecisionRecord`] joins again: the **frame** (version, engine, revisions,
+//! origins, structure of the input; shared), the **body** (results, outcome, failed sources) and the **values** of the
+//! input, which may be erased: the chain holds only their hash. No token, no secret: a fingerprint of the token.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::chain::Canon;
+use super::frame;
+use super::revisions::Revisions;
+use crate::domain::{DecisionId, Refusal, ScopeName, Ttl};
+use crate::facts::{Facts, Operation, Origin, SourceFailure};
+use crate::identity::Caller;
+use crate::policy::{Grant, Judged, PackageResult};
+use crate::secret::Fingerprint;
+
+/// Version of the record's schema.
+pub(super) const VERSION: u32 = 1;
+
+/// What evaluated the policies; its version is pinned in `Cargo.toml`.
+pub(super) const ENGINE: &str = "regorus 0.14.1";
+
+/// A decision as its row is written. Built in the caller's task: the writer only stores it.
+#[derive(Debug, Clone)]
+pub(super) struct DecisionRow {
+    pub(super) id: DecisionId,
+    pub(super) tenant: String,
+    pub(super) principal: String,
+    pub(super) role: String,
+    pub(super) at: i64,
+    pub(super) operation: &'static str,
+    /// `allow`, `would_allow` or a refusal code.
+    pub(super) outcome: &'static str,
+    pub(super) token: Fingerprint,
+    pub(super) frame: Text,
+    pub(super) body: String,
+    pub(super) input: Text,
+    /// Only an allow leads to a mint.
+    pub(super) planned: Option<PlannedRow>,
+}
+
+/// What an authorisation adds to its decision.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedRow {
+    pub(super) target: String,
+    /// Sealed.
+    pub(super) handle: Vec<u8>,
+    pub(super) dies_by: i64,
+}
+
+/// A text with its hash.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    pub(super) hash: Fingerprint,
+    pub(super) text: String,
+}
+
+impl Text {
+    pub(super) fn new(text: String) -> Self {
+        Self { hash: Fingerprint::of(text.as_bytes()), text }
+    }
+}
+
+/// The columns of a decision as the chain vouches for them.
+pub(super) struct Columns<'a> {
+    pub(super) id: &'a [u8],
+    pub(super) tenant: &'a str,
+    pub(super) principal: &'a str,
+    pub(super) role: &'a str,
+    pub(super) at: i64,
+    pub(super) operation: &'a str,
+    pub(super) outcome: &'a str,
+    pub(super) token: &'a [u8],
+    pub(super) frame: &'a [u8],
+    pub(super) body: &'a str,
+    pub(super) input: &'a [u8],
+    pub(super) target: Option<&'a str>,
+    pub(super) handle: Option<&'a [u8]>,
+    pub(super) dies_by: Option<i64>,
+}
+
+impl Columns<'_> {
+    /// The payload of the decision's audit record.
+    pub(super) fn payload(&self) -> Fingerprint {
+        Canon::new("tollgate/decision/1")
+            .bytes(self.id)
+            .text(self.tenant)
+            .text(self.principal)
+            .text(self.role)
+            .int(self.at)
+            .text(self.operation)
+            .text(self.outcome)
+            .bytes(self.token)
+            .bytes(self.frame)
+            .text(self.body)
+            .bytes(self.input)
+            .option(self.target.map(str::as_bytes))
+            .option(self.handle)
+            .option(self.dies_by.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice))
+            .finish()
+    }
+}
+
+impl DecisionRow {
+    /// The payload of its audit record.
+    pub(super) fn payload(&self) -> Fingerprint {
+        let planned = self.planned.as_ref();
+        Columns {
+            id: self.id.as_bytes(),
+            tenant: &self.tenant,
+            principal: &self.principal,
+            role: &self.role,
+            at: self.at,
+            operation: self.operation,
+            outcome: self.outcome,
+            token: self.token.as_bytes(),
+            frame: self.frame.hash.as_bytes(),
+            body: &self.body,
+            input: self.input.hash.as_bytes(),
+            target: planned.map(|p| p.target.as_str()),
+            handle: planned.map(|p| p.handle.as_slice()),
+            dies_by: planned.map(|p| p.dies_by),
+        }
+        .payload()
+    }
+
+    /// The row of a grant that is planned, or, without a plan, of a dry run that policy allows.
+    pub(super) fn of_grant(grant: &Grant, planned: Option<PlannedRow>, revisions: &Revisions) -> Self {
+        let allowed = Allowed { ttl: grant.ttl(), scopes: grant.scopes(), tags: grant.tags() };
+        let (outcome, told) = match planned {
+            Some(_) => ("allow", Outcome::Allow(allowed)),
+            None => ("would_allow", Outcome::WouldAllow(allowed)),
+        };
+        Self { outcome, planned, ..Self::of_judged(grant.judged(), told, revisions) }
+    }
+
+    /// The row of a decision that ends in `refusal`.
+    pub(super) fn of_refusal(judged: &Judged, refusal: &Refusal, revisions: &Revisions) -> Self {
+        let outcome = refusal.code.as_str();
+        Self { outcome, ..Self::of_judged(judged, Outcome::Refused(refusal), revisions) }
+    }
+
+    fn of_judged(judged: &Judged, outcome: Outcome<'_>, revisions: &Revisions) -> Self {
+        let facts = judged.facts();
+        let policy = judged.revision();
+        let split = frame::split(&serde_json::to_value(facts.input()).unwrap_or_default());
+        let body = Body {
+            results: judged.results(),
+            failed: facts.failed(),
+            table_line: facts.row().map(|row| row.line),
+            outcome,
+        };
+        let frame =
+            frame_text(facts.caller().tenant().as_str(), facts.origins(), Some(policy), revisions, &split);
+        Self {
+            role: facts.role().name.to_string(),
+            at: facts.now().as_millisecond(),
+            operation: operation(facts),
+            ..Self::of_caller(facts.caller(), facts.decision(), frame, &body, split.values)
+        }
+    }
+
+    /// The row of a caller whose request for `role` never reached policy.
+    pub(super) fn of_unjudged(
+        caller: &Caller,
+        role: &str,
+        decision: DecisionId,
+        at: i64,
+        refusal: &Refusal,
+        revisions: &Revisions,
+    ) -> Self {
+        let input = json!({
+            "identity": {
+                "issuer": caller.issuer_url(), "kind": caller.kind(), "subject": caller.subject(),
+                "principal": caller.principal(), "tenant": caller.tenant(), "trust": caller.trust(),
+                "claims": caller.claims(),
+            },
+            "resource": { "role": role },
+        });
+        let split = frame::split(&input);
+        let origins = BTreeMap::new();
+        let failed = BTreeMap::new();
+        let body =
+            Body { results: &[], failed: &failed, table_line: None, outcome: Outcome::Refused(refusal) };
+        let frame = frame_text(caller.tenant().as_str(), &origins, None, revisions, &split);
+        Self {
+            role: role.to_owned(),
+            at,
+            outcome: refusal.code.as_str(),
+            ..Self::of_caller(caller, decision, frame, &body, split.values)
+        }
+    }
+
+    fn of_caller(caller: &Caller, id: DecisionId, frame: Text, body: &Body<'_>, values: String) -> Self {
+        Self {
+            id,
+            tenant: caller.tenant().to_string(),
+            principal: caller.principal().to_string(),
+            role: String::new(),
+            at: 0,
+            operation: MINT,
+            outcome: "",
+            token: caller.token(),
+            frame,
+            body: to_json(body),
+            input: Text::new(values),
+            planned: None,
+        }
+    }
+}
+
+const MINT: &str = "mint";
+
+fn operation(facts: &Facts) -> &'static str {
+    match facts.input().operation {
+        Operation::Mint => MINT,
+        Operation::DecisionRead => "decision.read",
+    }
+}
+
+/// The part that differs from decision to decision, input aside.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    results: &'a [PackageResult],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    failed: &'a BTreeMap<String, SourceFailure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table_line: Option<u64>,
+    outcome: Outcome<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+enum Outcome<'a> {
+    Allow(Allowed<'a>),
+    WouldAllow(Allowed<'a>),
+    Refused(&'a Refusal),
+}
+
+#[derive(Serialize)]
+struct Allowed<'a> {
+    ttl: Ttl,
+    scopes: &'a BTreeSet<ScopeName>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: &'a BTreeMap<String, String>,
+}
+
+/// The part that many decisions share. It names the tenant, so that tenants never share one.
+#[derive(Serialize)]
+struct Frame<'a> {
+    version: u32,
+    tenant: &'a str,
+    engine: &'a str,
+    configuration: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    origins: &'a BTreeMap<String, Origin>,
+    input: &'a RawValue,
+}
+
+fn frame_text(
+    tenant: &str,
+    origins: &BTreeMap<String, Origin>,
+    policy: Option<Fingerprint>,
+    revisions: &Revisions,
+    split: &frame::Split,
+) -> Text {
+    let input = serde_json::from_str(&split.shape).unwrap_or(RawValue::NULL);
+    let configuration = revisions.configuration();
+    let policy = policy.map(|revision| revision.to_string());
+    let frame = Frame { version: VERSION, tenant, engine: ENGINE, configuration, policy, origins, input };
+    Text::new(to_json(&frame))
+}
+
+/// Serialises types of ours that hold nothing that JSON cannot: text, numbers, string-keyed maps.
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_the_pinned_one() {
+        let version = ENGINE.strip_prefix("regorus ").unwrap();
+        let pinned = format!("regorus = {{ version = \"={version}\"");
+        assert!(include_str!("../../Cargo.toml").contains(&pinned));
+    }
+}

@@ -1,0 +1,38 @@
+//! How a ledger is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a ledger on SQLite.
+#[derive(Debug, Clone)]
+pub struct LedgerSettings {
+    /// The file; `<file>.lock` and `<file>.reserve` are made beside it.
+    pub sqlite: PathBuf,
+    /// Refusal records per principal and minute; more are counted instead.
+    pub refusals_per_minute: u32,
+    /// Bytes kept aside so that grants are still recorded when the disk is full; 0 keeps none.
+    pub reserve_bytes: u64,
+    /// Largest size of the store; the reserve is part of it. None means as large as the disk.
+    pub max_bytes: Option<u64>,
+    /// How long to wait for a lock that another process holds.
+    pub busy_timeout: Duration,
+    /// Write each event to standard output, as JSON lines.
+    pub events_stdout: bool,
+    /// Append each event to this file, as JSON lines.
+    pub events_file: Option<PathBuf>,
+}
+
+impl LedgerSettings {
+    /// Defaults for the file `sqlite`.
+    pub fn new(sqlite: impl Into<PathBuf>) -> Self {
+        Self {
+            sqlite: sqlite.into(),
+            refusals_per_minute: 60,
+            reserve_bytes: 16 * 1024 * 1024,
+            max_bytes: None,
+            busy_timeout: Duration::from_secs(5),
+            events_stdout: false,
+            events_file: None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Decisions that lead to no mint, and counts of refusals.
+
+use rusqlite::params;
+
+use super::Apply;
+use super::batch::{Batch, Entry};
+use crate::ledger::counts::payload;
+use crate::ledger::event::About;
+use crate::ledger::intent::{Count, Decide};
+use crate::ledger::kind::Kind;
+
+impl Apply for Decide {
+    type Output = ();
+    const GRANTS: bool = false;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let kind = if self.row.outcome == "would_allow" { Kind::WouldAllow } else { Kind::Refused };
+        batch.insert_decision(&self.row, kind)
+    }
+}
+
+impl Apply for Count {
+    type Output = ();
+    const GRANTS: bool = false;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let entry = Entry {
+            kind: Kind::Counted,
+            tenant: "",
+            subject: &[],
+            payload: payload(self.rows.iter().map(AsRef::as_ref)),
+            body: None,
+        };
+        let data = serde_json::value::to_raw_value(&*self.rows)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        batch.append(&entry, || About::Server { data })?;
+        let head = batch.head();
+        for row in self.rows.iter() {
+            batch
+                .sql(
+                    "INSERT INTO refusal_counts (writer, seq, minute, tenant, code, source, count)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    head.writer,
+                    head.seq,
+                    row.minute,
+                    row.tenant,
+                    row.code,
+                    row.source,
+                    row.count
+                ])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! Authorise, lease and close: the two commits of every exchange, and what happens if there is only one.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::Apply;
+use super::batch::{Batch, Entry};
+use super::leases::ask_end;
+use crate::domain::{DecisionId, LeaseId};
+use crate::ledger::chain::Canon;
+use crate::ledger::event::About;
+use crate::ledger::intent::{
+    Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, SupersededRow,
+};
+use crate::ledger::kind::{Closed, Kind, SupersededBy};
+use crate::secret::Fingerprint;
+
+/// How long the same `Idempotency-Key` makes a retry safe, counted from the first attempt: retries do not prolong it.
+const RETRY_MILLIS: i64 = 60_000;
+
+impl Apply for Authorise {
+    type Output = Authorisation;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Authorisation> {
+        let before = match &self.idempotency {
+            Some(idempotency) => earlier_attempt(batch, idempotency)?,
+            None => None,
+        };
+        if before.as_ref().is_some_and(|before| !before.same_request) {
+            return Ok(Authorisation::IdempotencyConflict);
+        }
+        if let Some((token, expires)) = &self.replay
+            && !self.claim_token(batch, token, *expires, before.as_ref())?
+        {
+            return Ok(Authorisation::Replayed);
+        }
+        self.insert(batch)?;
+        if let Some(idempotency) = &self.idempotency {
+            self.remember_attempt(batch, idempotency, before.as_ref())?;
+        }
+        let superseded = match before {
+            Some(before) => supersede(batch, &before, self.row.id)?,
+            None => None,
+        };
+        Ok(Authorisation::Recorded { at: batch.now(), superseded })
+    }
+}
+
+impl Authorise {
+    /// Takes the token for this role, once. Only a retry of the very decision that took it may take it again.
+    fn claim_token(
+        &self,
+        batch: &Batch<'_>,
+        token: &Fingerprint,
+        expires: i64,
+        before: Option<&Attempt>,
+    ) -> rusqlite::Result<bool> {
+        let holder: Option<([u8; 16], i64)> = batch
+            .sql("SELECT decision, expires FROM replay WHERE key = ?1")?
+            .query_row([token.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let free = holder.is_none_or(|(decision, expires)| {
+            expires <= batch.now() || before.is_some_and(|before| before.decision == decision)
+        });
+        if free {
+            batch
+                .sql(
+                    "INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
+        }
+        Ok(free)
+    }
+
+    fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        batch.insert_decision(&self.row, Kind::Authorised)?;
+        let dies_by = self.row.planned.as_ref().map(|planned| planned.dies_by);
+        batch
+            .sql(
+                "INSERT INTO authorisations (decision, tenant, state, epoch, dies_by)
+                 SELECT ?1, ?2, 'open', epoch, ?3 FROM store",
+            )?
+            .execute(params![self.row.id.as_bytes(), self.row.tenant, dies_by])?;
+        batch.count_authorised();
+        Ok(())
+    }
+
+    fn remember_attempt(
+        &self,
+        batch: &Batch<'_>,
+        idempotency: &Idempotency,
+        before: Option<&Attempt>,
+    ) -> rusqlite::Result<()> {
+        let first_at = before.map_or(batch.now(), |before| before.first_at);
+        batch
+            .sql(
+                "INSERT OR REPLACE INTO idempotency (key, tenant, request, decision, lease, first_at, expires)
+                 VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?6)",
+            )?
+            .execute(params![
+                idempotency.key.as_bytes(),
+                self.row.tenant,
+                idempotency.request.as_bytes(),
+                self.row.id.as_bytes(),
+                first_at,
+                first_at + RETRY_MILLIS,
+            ])?;
+        Ok(())
+    }
+}
+
+/// The attempt that holds an idempotency key.
+struct Attempt {
+    decision: [u8; 16],
+    lease: Option<[u8; 16]>,
+    first_at: i64,
+    same_request: bool,
+}
+
+fn earlier_attempt(batch: &Batch<'_>, idempotency: &Idempotency) -> rusqlite::Result<Option<Attempt>> {
+    batch
+        .sql("SELECT decision, lease, first_at, request FROM idempotency WHERE key = ?1 AND expires > ?2")?
+        .query_row(params![idempotency.key.as_bytes(), batch.now()], |row| {
+            let same_request = row.get::<_, [u8; 32]>(3)? == *idempotency.request.as_bytes();
+            Ok(Attempt { decision: row.get(0)?, lease: row.get(1)?, first_at: row.get(2)?, same_request })
+        })
+        .optional()
+}
+
+/// Marks what an earlier attempt left as to be ended, and returns how; none if it left nothing alive.
+fn supersede(
+    batch: &mut Batch<'_>,
+    before: &Attempt,
+    by: DecisionId,
+) -> rusqlite::Result<Option<SupersededRow>> {
+    let alive = match before.lease {
+        Some(lease) => ask_end(batch, LeaseId::from_bytes(lease))?,
+        None => {
+            batch
+                .sql("UPDATE authorisations SET state = 'superseded' WHERE decision = ?1 AND dies_by > ?2")?
+                .execute(params![before.decision, batch.now()])?
+                == 1
+        }
+    };
+    let (tenant, row) = batch
+        .sql("SELECT tenant, target, role, handle FROM decisions WHERE id = ?1")?
+        .query_row([before.decision], |row| {
+            let (decision, lease) = (before.decision, before.lease);
+            let (target, role, handle) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok((row.get::<_, String>(0)?, SupersededRow { decision, lease, target, role, handle }))
+        })?;
+    let body = SupersededBy { by: by.to_string() };
+    batch.append_body(Kind::Superseded, &tenant, &before.decision, &body, |data| About::Authorisation {
+        decision: DecisionId::from_bytes(before.decision),
+        data,
+    })?;
+    Ok(alive.then_some(row))
+}
+
+impl Apply for Lease {
+    type Output = Leasing;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Leasing> {
+        let authorisation: Option<(String, bool)> = batch
+            .sql("SELECT a.state, a.epoch = s.epoch FROM authorisations a, store s WHERE a.decision = ?1")?
+            .query_row([self.decision.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match authorisation {
+            Some((state, true)) if state == "open" => {}
+            Some((state, false)) if state == "open" => return Ok(Leasing::Blocked),
+            Some((state, _)) if state == "superseded" => return Ok(Leasing::Superseded),
+            Some(_) | None => return Ok(Leasing::NotOpen),
+        }
+        batch.sql("DELETE FROM authorisations WHERE decision = ?1")?.execute([self.decision.as_bytes()])?;
+        self.insert(batch)?;
+        if let Some(key) = &self.idempotency {
+            batch
+                .sql("UPDATE idempotency SET lease = ?1 WHERE key = ?2 AND decision = ?3")?
+                .execute(params![self.id.as_bytes(), key.as_bytes(), self.decision.as_bytes()])?;
+        }
+        Ok(Leasing::Recorded)
+    }
+}
+
+impl Lease {
+    fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let columns = LeaseColumns {
+            id: self.id.as_bytes(),
+            tenant: &self.tenant,
+            decision: self.decision.as_bytes(),
+            secret: self.secret.as_bytes(),
+            issued_at: self.issued_at,
+            dies_at: self.dies_at.as_millisecond(),
+            revocable: self.revocable.into(),
+        };
+        batch
+            .sql(
+                "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                columns.id,
+                columns.tenant,
+                columns.decision,
+                columns.secret,
+                columns.issued_at,
+                columns.dies_at,
+                columns.revocable,
+            ])?;
+        let (kind, subject, payload) = (Kind::Leased, columns.id, columns.payload());
+        batch.append(&Entry { kind, tenant: &self.tenant, subject, payload, body: None }, || About::Lease {
+            lease: self.id,
+            decision: self.decision,
+            dies_at: self.dies_at,
+        })
+    }
+}
+
+/// The columns of a lease as the chain vouches for them; its end has records of its own.
+pub(in crate::ledger) struct LeaseColumns<'a> {
+    pub(in crate::ledger) id: &'a [u8],
+    pub(in crate::ledger) tenant: &'a str,
+    pub(in crate::ledger) decision: &'a [u8],
+    pub(in crate::ledger) secret: &'a [u8],
+    pub(in crate::ledger) issued_at: i64,
+    pub(in crate::ledger) dies_at: i64,
+    pub(in crate::ledger) revocable: i64,
+}
+
+impl LeaseColumns<'_> {
+    /// The payload of the lease's audit record.
+    pub(in crate::ledger) fn payload(&self) -> Fingerprint {
+        Canon::new("tollgate/lease/1")
+            .bytes(self.id)
+            .text(self.tenant)
+            .bytes(self.decision)
+            .bytes(self.secret)
+            .int(self.issued_at)
+            .int(self.dies_at)
+            .int(self.revocable)
+            .finish()
+    }
+}
+
+impl Apply for Close {
+    type Output = bool;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        let (state, kind, code) = match self.why {
+            Closing::Abandoned { code } => ("abandoned", Kind::Abandoned, Some(code.to_owned())),
+            Closing::Resolved => ("unknown", Kind::Resolved, None),
+        };
+        let id = self.decision.as_bytes();
+        let tenant: Option<String> = if self.dead {
+            batch
+                .sql("DELETE FROM authorisations WHERE decision = ?1 RETURNING tenant")?
+                .query_row([id], |row| row.get(0))
+                .optional()?
+        } else {
+            // A second attempt that changes nothing is not recorded again.
+            batch
+                .sql("UPDATE authorisations SET state = ?2 WHERE decision = ?1 AND state <> ?2 RETURNING tenant")?
+                .query_row(params![id, state], |row| row.get(0))
+                .optional()?
+        };
+        let Some(tenant) = tenant else { return Ok(false) };
+        let closed = Closed { code, dead: self.dead };
+        batch.append_body(kind, &tenant, id, &closed, |data| About::Authorisation {
+            decision: self.decision,
+            data,
+        })?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,145 @@
+//! The ledger on SQLite: one writer thread, group commit, a few read-only connections.
+//!
+//! One file, WAL, `synchronous=FULL`, one server process. The settings are read back at start: a store that would
+//! lose a commit at power loss must not be believed durable.
+
+mod batch;
+mod decisions;
+mod durability;
+pub(in crate::ledger) mod issue;
+pub(in crate::ledger) mod keys;
+mod leases;
+mod notes;
+mod open;
+pub(in crate::ledger) mod queries;
+mod reader;
+mod reserve;
+mod upkeep;
+mod writer;
+
+pub use durability::Durability;
+pub use reader::Reader;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use self::batch::Batch;
+use self::writer::{Message, Pending, Writer};
+use super::chain::Head;
+use super::error::{LedgerError, Unavailable};
+use super::settings::LedgerSettings;
+use crate::clock::Clock;
+
+/// Steps that wait for the writer before the next ones wait for a place.
+const QUEUE: usize = 1024;
+
+/// An intent that SQLite can carry out. Runs inside the batch's transaction, twice if the first one fails.
+pub(super) trait Apply: Send + Sync + 'static {
+    /// What it answers, after the commit.
+    type Output: Send + 'static;
+
+    /// True for what may use the storage that is reserved for grants: all but refusals.
+    const GRANTS: bool = true;
+
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// Any; the whole batch is rolled back.
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Output>;
+}
+
+/// An open store.
+pub(super) struct Store {
+    queue: Option<mpsc::Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+    reader: Reader,
+    head: Arc<arc_swap::ArcSwap<Head>>,
+    durability: Durability,
+    id: [u8; 16],
+}
+
+impl Store {
+    /// Opens the store, brings its schema up to date, and starts its writer.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub(super) fn open(settings: &LedgerSettings, clock: Clock) -> Result<Self, LedgerError> {
+        let opened = open::writable(settings)?;
+        let durability = Durability::of(&opened.connection, &settings.sqlite)?;
+        let reader = Reader::open(&settings.sqlite)?;
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let (writer, id) = Writer::start(opened, settings, clock)?;
+        let head = writer.shared_head();
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".into())
+            .spawn(move || writer.run(messages))
+            .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id })
+    }
+
+    /// Has the writer carry out `intent`, and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nothing was recorded.
+    pub(super) async fn run<A: Apply>(&self, intent: A) -> Result<A::Output, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Work(Box::new(Pending::new(intent, reply)))).await?;
+        answer.await.map_err(|_| Unavailable::Stopped)?
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Unavailable> {
+        let queue = self.queue.as_ref().ok_or(Unavailable::Stopped)?;
+        queue.send(message).await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// Connections for reading.
+    pub(super) const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// What SQLite and the kernel say about durability.
+    pub(super) const fn durability(&self) -> &Durability {
+        &self.durability
+    }
+
+    /// The newest durable record of this writer.
+    pub(super) fn head(&self) -> Head {
+        **self.head.load()
+    }
+
+    /// The store's own id.
+    pub(super) const fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
+    /// True while the writer lives.
+    pub(super) fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Lets a test reach the writer's own connection.
+    #[cfg(test)]
+    pub(super) async fn poke(&self, poke: impl FnOnce(&rusqlite::Connection) + Send + 'static) {
+        let (done, wait) = oneshot::channel();
+        let poke = Box::new(move |connection: &_| {
+            poke(connection);
+            let _ = done.send(());
+        });
+        assert!(self.send(Message::Poke(poke)).await.is_ok());
+        let _ = wait.await;
+    }
+}
+
+impl Drop for Store {
+    /// Waits for the writer to end, so that the file is closed and its lock free afterwards.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the ledger's writer had panicked");
+        }
+    }
+}

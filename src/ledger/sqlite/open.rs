@@ -1,0 +1,121 @@
+//! Opens the SQLite file: one server at a time, settings asserted by reading them back, schema brought up to date.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use crate::ledger::error::LedgerError;
+use crate::ledger::settings::LedgerSettings;
+
+/// `TOLG`: marks the file as ours (SQLite's `application_id`).
+const APPLICATION_ID: i64 = 0x544F_4C47;
+
+/// Statements kept prepared per connection; every one of ours fits.
+const STATEMENTS: usize = 96;
+
+const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
+const STEPS: &[M<'_>] = &[M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql"))];
+
+/// The writer's connection with the lock that keeps other servers away.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) lock: File,
+}
+
+/// Opens or creates the store for its one server.
+pub(super) fn writable(settings: &LedgerSettings) -> Result<Opened, LedgerError> {
+    let path = &settings.sqlite;
+    let lock = lock(path)?;
+    private(path).map_err(|source| LedgerError::Open { path: path.clone(), source })?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(settings.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    claim(&connection, path)?;
+    assert_setting(&connection, "journal_mode", "wal", "wal")?;
+    assert_setting(&connection, "synchronous", "full", "2")?;
+    assert_setting(&connection, "foreign_keys", "on", "1")?;
+    MIGRATIONS.to_latest(&mut connection)?;
+    Ok(Opened { connection, lock })
+}
+
+/// Opens an existing store for reading only; a server may be running on it.
+pub(super) fn read_only(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    if application_id(&connection)? == APPLICATION_ID {
+        Ok(connection)
+    } else {
+        Err(LedgerError::Foreign(path.to_owned()))
+    }
+}
+
+/// Path of a file that belongs to the store at `path`.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// SQLite's own locks let two servers write in turn, each believing that its chain and caches are the only ones.
+fn lock(path: &Path) -> Result<File, LedgerError> {
+    let open = |source| LedgerError::Open { path: path.to_owned(), source };
+    let lock = beside(path, ".lock");
+    let file = private(&lock).map_err(open)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(open(source)),
+    }
+}
+
+/// Opens or creates a file that only its owner may read: the store holds identities, and sealed keys. SQLite gives its
+/// WAL the same permissions.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Marks a new file as ours, and refuses one that is another program's.
+fn claim(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match application_id(connection)? {
+        APPLICATION_ID => Ok(()),
+        0 if objects == 0 => Ok(connection.pragma_update(None, "application_id", APPLICATION_ID)?),
+        _ => Err(LedgerError::Foreign(path.to_owned())),
+    }
+}
+
+fn application_id(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "application_id", |row| row.get(0))
+}
+
+fn assert_setting(
+    connection: &Connection,
+    setting: &'static str,
+    wanted: &'static str,
+    expected: &str,
+) -> Result<(), LedgerError> {
+    connection.pragma_update(None, setting, wanted)?;
+    let reported = setting_of(connection, setting)?;
+    if reported == expected { Ok(()) } else { Err(LedgerError::Setting { setting, wanted, reported }) }
+}
+
+/// What SQLite reports for a pragma, as text.
+pub(super) fn setting_of(connection: &Connection, setting: &str) -> rusqlite::Result<String> {
+    use rusqlite::types::Value;
+    connection.pragma_query_value(None, setting, |row| {
+        Ok(match row.get(0)? {
+            Value::Text(text) => text,
+            Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        })
+    })
+}

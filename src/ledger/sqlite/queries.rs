@@ -1,0 +1,166 @@
+//! What is read from the store, one query each.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::keys::{KEY_COLUMNS, StoredKey};
+use crate::domain::{DecisionId, LeaseId};
+use crate::ledger::error::LedgerError;
+use crate::ledger::explained::Stored;
+use crate::signing::KeyRecord;
+
+/// Most authorisations or leases that one look returns; the next look finds the rest.
+const LOOK: usize = 1000;
+
+/// A lease with what of its decision ending it needs.
+#[derive(Debug)]
+pub(in crate::ledger) struct LeaseRow {
+    pub(in crate::ledger) id: [u8; 16],
+    pub(in crate::ledger) decision: [u8; 16],
+    pub(in crate::ledger) secret: [u8; 32],
+    pub(in crate::ledger) issued_at: i64,
+    pub(in crate::ledger) dies_at: i64,
+    pub(in crate::ledger) revocable: bool,
+    pub(in crate::ledger) ended_at: Option<i64>,
+    pub(in crate::ledger) end_how: Option<String>,
+    pub(in crate::ledger) role: String,
+    pub(in crate::ledger) target: String,
+    pub(in crate::ledger) handle: Vec<u8>,
+}
+
+const LEASE: &str =
+    "SELECT l.id, l.decision, l.secret, l.issued_at, l.dies_at, l.revocable, l.ended_at, l.end_how,
+        d.role, d.target, d.handle
+     FROM leases l JOIN decisions d ON d.id = l.decision";
+
+impl LeaseRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            decision: row.get(1)?,
+            secret: row.get(2)?,
+            issued_at: row.get(3)?,
+            dies_at: row.get(4)?,
+            revocable: row.get(5)?,
+            ended_at: row.get(6)?,
+            end_how: row.get(7)?,
+            role: row.get(8)?,
+            target: row.get(9)?,
+            handle: row.get(10)?,
+        })
+    }
+}
+
+/// An authorisation that is not known to be leased or dead.
+#[derive(Debug)]
+pub(in crate::ledger) struct UnleasedRow {
+    pub(in crate::ledger) decision: [u8; 16],
+    pub(in crate::ledger) role: String,
+    pub(in crate::ledger) target: String,
+    pub(in crate::ledger) handle: Vec<u8>,
+    pub(in crate::ledger) authorised_at: i64,
+    pub(in crate::ledger) dies_by: i64,
+}
+
+/// A decision's stored parts.
+pub(in crate::ledger) fn decision(
+    connection: &Connection,
+    id: DecisionId,
+) -> rusqlite::Result<Option<Stored>> {
+    connection
+        .prepare_cached(
+            "SELECT d.id, d.operation, d.tenant, d.principal, d.role, d.at, d.outcome, d.token, f.body, d.body, i.body,
+                 d.target, d.dies_by
+             FROM decisions d JOIN frames f ON f.id = d.frame LEFT JOIN inputs i ON i.decision = d.n
+             WHERE d.id = ?1",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            Ok(Stored {
+                decision: row.get(0)?,
+                operation: row.get(1)?,
+                tenant: row.get(2)?,
+                principal: row.get(3)?,
+                role: row.get(4)?,
+                at: row.get(5)?,
+                result: row.get(6)?,
+                token: row.get(7)?,
+                frame: row.get(8)?,
+                body: row.get(9)?,
+                values: row.get(10)?,
+                target: row.get(11)?,
+                dies_by: row.get(12)?,
+            })
+        })
+        .optional()
+}
+
+/// A lease.
+pub(in crate::ledger) fn lease(connection: &Connection, id: LeaseId) -> rusqlite::Result<Option<LeaseRow>> {
+    connection
+        .prepare_cached(&format!("{LEASE} WHERE l.id = ?1"))?
+        .query_row([id.as_bytes()], LeaseRow::read)
+        .optional()
+}
+
+/// Leases that somebody asked to end and that may still live, longest waiting first.
+pub(in crate::ledger) fn leases_to_end(connection: &Connection, now: i64) -> rusqlite::Result<Vec<LeaseRow>> {
+    connection
+        .prepare_cached(&format!(
+            "{LEASE} WHERE l.end_asked_at IS NOT NULL AND l.end_how IS NULL AND l.dies_at > ?1
+             ORDER BY l.end_asked_at LIMIT {LOOK}"
+        ))?
+        .query_map([now], LeaseRow::read)?
+        .collect()
+}
+
+/// Authorisations without a lease that may have led to something that lives, oldest first.
+pub(in crate::ledger) fn unleased(connection: &Connection, now: i64) -> rusqlite::Result<Vec<UnleasedRow>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by
+             FROM authorisations a JOIN decisions d ON d.id = a.decision
+             WHERE a.dies_by > ?1 ORDER BY a.decision LIMIT {LOOK}"
+        ))?
+        .query_map([now], |row| {
+            Ok(UnleasedRow {
+                decision: row.get(0)?,
+                role: row.get(1)?,
+                target: row.get(2)?,
+                handle: row.get(3)?,
+                authorised_at: row.get(4)?,
+                dies_by: row.get(5)?,
+            })
+        })?
+        .collect()
+}
+
+/// Every signing key, oldest first.
+pub(in crate::ledger) fn signing_keys(connection: &Connection) -> Result<Vec<KeyRecord>, LedgerError> {
+    stored_keys(connection)?
+        .into_iter()
+        .map(|key| key.into_record().ok_or(LedgerError::Damaged { what: "signing key" }))
+        .collect()
+}
+
+/// Every signing key as stored.
+pub(in crate::ledger) fn stored_keys(connection: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
+    connection
+        .prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM signing_keys ORDER BY created_at, kid"))?
+        .query_map([], StoredKey::read)?
+        .collect()
+}
+
+/// An issuer's remembered keys, sealed, and when they were fetched.
+pub(in crate::ledger) fn issuer_keys(
+    connection: &Connection,
+    issuer: &str,
+) -> rusqlite::Result<Option<(Vec<u8>, i64)>> {
+    connection
+        .prepare_cached("SELECT sealed, fetched_at FROM issuer_keys WHERE issuer = ?1")?
+        .query_row([issuer], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// The number of the newest checkpoint; 0 without one.
+pub(in crate::ledger) fn last_checkpoint(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(n), 0) FROM checkpoints", [], |row| row.get(0))
+}

@@ -1,0 +1,252 @@
+//! The one thread that writes: takes one step, then all that wait, and commits them together.
+//!
+//! No timer forms the batches: under load they form by themselves, and an idle store adds no delay. Replies go out
+//! after the commit, never before. A transaction that fails fails every step in it; the next one tries again.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::{Batch, Committed};
+use super::open::Opened;
+use super::reserve::Reserve;
+use super::{Apply, notes, upkeep};
+use crate::clock::Clock;
+use crate::ledger::chain::Head;
+use crate::ledger::error::{LedgerError, Unavailable};
+use crate::ledger::event::Events;
+use crate::ledger::settings::LedgerSettings;
+use crate::secret::Fingerprint;
+
+/// Most steps in one transaction.
+const BATCH: usize = 256;
+
+/// Frames whose numbers are remembered; then the memory starts over.
+const FRAMES: usize = 4096;
+
+/// What arrives at the writer.
+pub(super) enum Message {
+    /// A step.
+    Work(Box<dyn Work>),
+    /// A test's look at the connection, outside any transaction.
+    #[cfg(test)]
+    Poke(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// A step with whoever waits for it.
+pub(super) trait Work: Send {
+    /// True for what may use the reserve.
+    fn grants(&self) -> bool;
+    /// Carries it out and keeps the answer.
+    fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
+    /// Sends the answer, or why there is none.
+    fn settle(self: Box<Self>, committed: Result<(), Unavailable>);
+}
+
+/// An intent, its answer, and the way back.
+pub(super) struct Pending<A: Apply> {
+    intent: A,
+    output: Option<A::Output>,
+    reply: oneshot::Sender<Result<A::Output, Unavailable>>,
+}
+
+impl<A: Apply> Pending<A> {
+    pub(super) const fn new(intent: A, reply: oneshot::Sender<Result<A::Output, Unavailable>>) -> Self {
+        Self { intent, output: None, reply }
+    }
+}
+
+impl<A: Apply> Work for Pending<A> {
+    fn grants(&self) -> bool {
+        A::GRANTS
+    }
+
+    fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        self.output = Some(self.intent.apply(batch)?);
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), Unavailable>) {
+        let Self { output, reply, .. } = *self;
+        // Whoever asked may be gone; what was recorded stays recorded.
+        let _ = reply.send(committed.and_then(|()| output.ok_or(Unavailable::Stopped)));
+    }
+}
+
+/// The writer's state.
+pub(super) struct Writer {
+    connection: Connection,
+    head: Head,
+    shared_head: Arc<ArcSwap<Head>>,
+    frames: HashMap<Fingerprint, i64>,
+    reserve: Reserve,
+    sweep: upkeep::Sweep,
+    events: Option<Events>,
+    clock: Clock,
+    /// Held until the connection is closed: fields are dropped in this order.
+    _lock: File,
+}
+
+impl Writer {
+    /// Registers this start as a writer of its own chain, which vouches for the chains before it.
+    ///
+    /// Also returns the store's id.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub(super) fn start(
+        opened: Opened,
+        settings: &LedgerSettings,
+        clock: Clock,
+    ) -> Result<(Self, [u8; 16]), LedgerError> {
+        let Opened { mut connection, lock } = opened;
+        let reserve = Reserve::lay(settings, &connection);
+        let mut events = Events::start(settings)
+            .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
+        let now = clock.now().as_millisecond();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (head, store) = notes::register_writer(&transaction, now)?;
+        let nothing = HashMap::new();
+        let mut batch = Batch::new(&transaction, head, now, &nothing, events.is_some());
+        notes::started(&mut batch)?;
+        let Committed { head, lines, .. } = batch.into_committed();
+        transaction.commit()?;
+        if let Some(events) = &mut events {
+            for line in lines {
+                events.send(line);
+            }
+        }
+        let shared_head = Arc::new(ArcSwap::from_pointee(head));
+        let frames = HashMap::new();
+        let sweep = upkeep::Sweep::default();
+        Ok((
+            Self { connection, head, shared_head, frames, reserve, sweep, events, clock, _lock: lock },
+            store,
+        ))
+    }
+
+    /// The newest durable head, for checkpoints.
+    pub(super) fn shared_head(&self) -> Arc<ArcSwap<Head>> {
+        Arc::clone(&self.shared_head)
+    }
+
+    /// Writes until nobody can ask any more.
+    pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let _obituary = Obituary;
+        while let Some(first) = messages.blocking_recv() {
+            let mut works = Vec::new();
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Work(work) => works.push(work),
+                    #[cfg(test)]
+                    Message::Poke(poke) => poke(&self.connection),
+                }
+                next = if works.len() < BATCH { messages.try_recv().ok() } else { None };
+            }
+            self.carry_out(works);
+        }
+        if let Some(events) = self.events.take() {
+            events.finish();
+        }
+    }
+
+    /// Commits the steps together, and settles each.
+    fn carry_out(&mut self, mut works: Vec<Box<dyn Work>>) {
+        if !self.reserve.is_kept() {
+            self.reserve.retry(&self.connection, self.clock.now().as_second());
+        }
+        if !self.reserve.is_kept() {
+            works = Self::turn_away_refusals(works);
+        }
+        if works.is_empty() {
+            return;
+        }
+        let Err(error) = self.commit(&mut works) else {
+            for work in works {
+                work.settle(Ok(()));
+            }
+            return;
+        };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull)
+                if self.reserve.release(&self.connection, self.clock.now().as_second()) =>
+            {
+                self.carry_out(works);
+            }
+            // One bad record must not fail the others.
+            Some(ErrorCode::ConstraintViolation) if works.len() > 1 => {
+                for work in works {
+                    self.carry_out(vec![work]);
+                }
+            }
+            // The environment's fault, or the only step's own.
+            Some(_) | None => Self::fail(works, &error),
+        }
+    }
+
+    fn fail(works: Vec<Box<dyn Work>>, error: &rusqlite::Error) {
+        let why = Unavailable::from(error);
+        metrics::counter!("tollgate_ledger_failed_commits_total").increment(1);
+        tracing::error!(%error, steps = works.len(), "the ledger cannot record");
+        for work in works {
+            work.settle(Err(why.clone()));
+        }
+    }
+
+    fn turn_away_refusals(works: Vec<Box<dyn Work>>) -> Vec<Box<dyn Work>> {
+        let (grants, refusals): (Vec<_>, Vec<_>) = works.into_iter().partition(|work| work.grants());
+        for work in refusals {
+            work.settle(Err(Unavailable::Reserved));
+        }
+        grants
+    }
+
+    /// One transaction. The chain's head moves only if it commits.
+    fn commit(&mut self, works: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
+        let now = self.clock.now().as_millisecond();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(&transaction, self.head, now, &self.frames, self.events.is_some());
+        for work in works {
+            work.apply(&mut batch)?;
+        }
+        self.sweep.run(&mut batch)?;
+        let committed = batch.into_committed();
+        fail::fail_point!("before_commit");
+        transaction.commit()?;
+        fail::fail_point!("after_commit");
+        self.keep(committed);
+        Ok(())
+    }
+
+    fn keep(&mut self, committed: Committed) {
+        let Committed { head, new_frames, lines, authorised } = committed;
+        self.head = head;
+        self.shared_head.store(Arc::new(head));
+        if self.frames.len() + new_frames.len() > FRAMES {
+            self.frames.clear();
+        }
+        self.frames.extend(new_frames);
+        self.sweep.owe(authorised);
+        if let Some(events) = &mut self.events {
+            for line in lines {
+                events.send(line);
+            }
+        }
+    }
+}
+
+/// Says in the log that the writer died; whoever waits, and whoever asks later, is told `store_unavailable`.
+struct Obituary;
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the ledger's writer panicked: nothing more is issued until a restart");
+        }
+    }
+}

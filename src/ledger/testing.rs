@@ -1,0 +1,139 @@
+//! Authorisations for unit tests of the modules below, and ledgers for those of this one; production code has no such door.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Authorised, Leased, Ledger, LedgerSettings, Planned, Report};
+use crate::clock::Clock;
+use crate::config::{JwtTarget, TargetKind};
+use crate::domain::{Ask, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
+use crate::facts::Facts;
+use crate::facts::testing::{ask, facts, role};
+use crate::policy::testing::grant;
+use crate::secret::LeaseSecret;
+use crate::signing::Sealer;
+
+/// `planned` as if it were recorded.
+pub(crate) fn authorised(planned: Planned) -> Authorised {
+    let at = planned.grant().facts().now();
+    Authorised { planned, at, supersedes: None }
+}
+
+/// `minted` as if it were leased, with `secret`.
+pub(crate) fn leased(auth: Authorised, minted: Minted, secret: LeaseSecret) -> Leased {
+    Leased { auth, minted, id: LeaseId::from_bytes([7; 16]), secret }
+}
+
+/// Where the tests' clocks start.
+pub(super) fn noon() -> Timestamp {
+    "2026-03-02T12:00:00Z".parse().unwrap()
+}
+
+/// A sealer with a key that is no secret.
+pub(super) fn sealer() -> Arc<Sealer> {
+    Arc::new(Sealer::new(&"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into()).unwrap())
+}
+
+/// A ledger in a folder of its own, which is removed with it.
+pub(super) struct Bench {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) clock: Clock,
+    pub(super) settings: LedgerSettings,
+    /// Removed when the bench is.
+    folder: Arc<tempfile::TempDir>,
+}
+
+impl Bench {
+    /// A new ledger with small settings.
+    pub(super) fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A new ledger with changed settings.
+    pub(super) fn with(change: impl FnOnce(&mut LedgerSettings)) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let mut settings = LedgerSettings::new(folder.path().join("ledger.db"));
+        settings.reserve_bytes = 0;
+        settings.busy_timeout = Duration::from_millis(20);
+        change(&mut settings);
+        let clock = Clock::manual(noon());
+        let ledger = Arc::new(Ledger::open(&settings, sealer(), clock.clone()).unwrap());
+        Self { ledger, clock, settings, folder }
+    }
+
+    /// The same store in a new process, as it were.
+    pub(super) fn restart(self) -> Self {
+        let Self { ledger, clock, settings, folder } = self;
+        drop(Arc::into_inner(ledger).unwrap());
+        let ledger = Arc::new(Ledger::open(&settings, sealer(), clock.clone()).unwrap());
+        Self { ledger, clock, settings, folder }
+    }
+
+    /// Moves the clock.
+    pub(super) fn pass(&self, time: Duration) {
+        self.clock.set(self.clock.now() + time);
+    }
+
+    /// Facts for a request with `token` now.
+    pub(super) fn facts(&self, token: &str, key: Option<&str>) -> Facts {
+        let role = role();
+        let mut ask = ask(&role);
+        ask.idempotency_key = key.map(|key| key.parse().unwrap());
+        facts(token, self.clock.now(), role, target(), ask)
+    }
+
+    /// A planned grant for `token`.
+    pub(super) fn planned(&self, token: &str, key: Option<&str>) -> Planned {
+        plan(self.facts(token, key))
+    }
+
+    /// A planned grant for `token` and `ask`.
+    pub(super) fn planned_ask(&self, token: &str, ask: Ask) -> Planned {
+        plan(facts(token, self.clock.now(), role(), target(), ask))
+    }
+
+    /// Decisions of the authorisations that may have led to something alive.
+    pub(super) async fn unleased(&self) -> Vec<DecisionId> {
+        let unleased = self.ledger.unleased(self.clock.now()).await.unwrap();
+        unleased.into_iter().map(|entry| entry.decision).collect()
+    }
+
+    /// Verifies the store.
+    pub(super) async fn verify(&self) -> Report {
+        let reader = self.ledger.store.reader().clone();
+        tokio::task::spawn_blocking(move || reader.verify(None).unwrap()).await.unwrap()
+    }
+
+    /// What setting a block will do.
+    pub(super) async fn bump_epoch(&self) {
+        let bump = |store: &rusqlite::Connection| {
+            assert_eq!(store.execute("UPDATE store SET epoch = epoch + 1", []), Ok(1));
+        };
+        self.ledger.store.poke(bump).await;
+    }
+
+    /// A credential that lives for a quarter of an hour.
+    pub(super) fn minted(&self) -> Minted {
+        Minted {
+            credential: Credential::Jwt { token: SENTINEL_CREDENTIAL.into() },
+            dies_at: self.clock.now() + Duration::from_mins(15),
+            revocability: Revocability::Now,
+            window: None,
+        }
+    }
+}
+
+/// The secret part of every credential of the tests.
+pub(super) const SENTINEL_CREDENTIAL: &str = "sentinel-credential-5d41402abc4b2a76b9719d911017c592";
+
+fn target() -> TargetKind {
+    TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() })
+}
+
+fn plan(facts: Facts) -> Planned {
+    let jti = facts.decision().to_string();
+    Planned::new(grant(facts, BTreeMap::new()), Handle::Jwt { jti })
+}

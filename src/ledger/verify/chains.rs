@@ -1,0 +1,204 @@
+//! Walks every chain from its genesis, record by record.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::rows::Rows;
+use super::{At, FindingKind, Report};
+use crate::ledger::chain::{Link, body_payload, genesis};
+use crate::ledger::error::LedgerError;
+use crate::ledger::kind::{Closed, HeadText, Kind, Started};
+use crate::secret::Fingerprint;
+
+/// What the chains say, for the checks that follow.
+#[derive(Default)]
+pub(super) struct State {
+    /// The store's id, as stored.
+    pub(super) store: [u8; 16],
+    /// Authorisations that must be in their table, with their state.
+    pub(super) open: HashMap<[u8; 16], &'static str>,
+    /// The last record's body for each signing key.
+    pub(super) keys: HashMap<Vec<u8>, String>,
+    /// Heads that starts of writers vouch for, with who does.
+    pub(super) witnessed: Vec<(i64, HeadText)>,
+}
+
+/// One row of `audit`.
+pub(super) struct Record {
+    pub(super) writer: i64,
+    pub(super) seq: i64,
+    at: i64,
+    kind: String,
+    pub(super) tenant: String,
+    pub(super) subject: Vec<u8>,
+    pub(super) payload: Fingerprint,
+    hash: Fingerprint,
+    pub(super) body: Option<String>,
+}
+
+impl Record {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            writer: row.get(0)?,
+            seq: row.get(1)?,
+            at: row.get(2)?,
+            kind: row.get(3)?,
+            tenant: row.get(4)?,
+            subject: row.get(5)?,
+            payload: Fingerprint::from_bytes(row.get(6)?),
+            hash: Fingerprint::from_bytes(row.get(7)?),
+            body: row.get(8)?,
+        })
+    }
+
+    /// Where it is.
+    pub(super) const fn place(&self) -> At {
+        At::record(self.writer, self.seq)
+    }
+
+    fn computed(&self, previous: &Fingerprint) -> Fingerprint {
+        let Self { writer, seq, at, kind, tenant, subject, payload, .. } = self;
+        Link { writer: *writer, seq: *seq, at: *at, kind, tenant, subject, payload }.hash(previous)
+    }
+
+    /// The 16 bytes of a decision or lease; zeros if it is about something else.
+    pub(super) fn id(&self) -> [u8; 16] {
+        self.subject.as_slice().try_into().unwrap_or_default()
+    }
+}
+
+/// Walks all chains, and checks the rows that their records vouch for.
+pub(super) fn verify(connection: &Connection, report: &mut Report) -> Result<State, LedgerError> {
+    let store: Option<[u8; 16]> = connection
+        .query_row("SELECT id FROM store WHERE only = 1 AND tenant = ''", [], |row| row.get(0))
+        .optional()?;
+    let Some(store) = store else {
+        report.find(FindingKind::Missing, At::STORE, "the store's own row is gone or changed");
+        return Ok(State::default());
+    };
+    let mut state = State { store, ..State::default() };
+    let rows = Rows::load(connection, report)?;
+    let writers: Vec<(i64, [u8; 16], i64, String)> = connection
+        .prepare("SELECT id, instance, started_at, tenant FROM writers ORDER BY id")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut expected = 1;
+    for (writer, instance, started_at, tenant) in writers {
+        if writer != expected || !tenant.is_empty() {
+            report.find(
+                FindingKind::Missing,
+                At::writer(expected),
+                "its row among the writers is gone or changed",
+            );
+        }
+        expected = writer + 1;
+        report.writers += 1;
+        chain(connection, writer, genesis(&store, &instance, started_at), &rows, &mut state, report)?;
+    }
+    Ok(state)
+}
+
+fn chain(
+    connection: &Connection,
+    writer: i64,
+    genesis: Fingerprint,
+    rows: &Rows<'_>,
+    state: &mut State,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let mut previous = genesis;
+    let mut expected = 1;
+    let mut select = connection.prepare(
+        "SELECT writer, seq, at, kind, tenant, subject, payload, hash, body FROM audit WHERE writer = ?1 ORDER BY seq",
+    )?;
+    let mut records = select.query_map([writer], Record::read)?;
+    while let Some(record) = records.next().transpose()? {
+        report.records += 1;
+        if record.seq != expected {
+            let gap = format!("records {expected} to {} are gone", record.seq - 1);
+            report.find(FindingKind::Missing, At::record(writer, expected), gap);
+        } else if record.computed(&previous) != record.hash {
+            report.find(FindingKind::Changed, record.place(), "the record differs from its hash");
+        }
+        previous = record.hash;
+        expected = record.seq + 1;
+        content(&record, rows, state, report)?;
+    }
+    if expected == 1 {
+        report.find(FindingKind::CutOrRolledBack, At::writer(writer), "its whole chain is gone");
+    }
+    Ok(())
+}
+
+/// Checks what a record is about, and follows the state that it leads to.
+fn content(
+    record: &Record,
+    rows: &Rows<'_>,
+    state: &mut State,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let Some(kind) = Kind::parse(&record.kind) else {
+        report.find(FindingKind::Changed, record.place(), "its kind is unknown");
+        return Ok(());
+    };
+    match kind {
+        Kind::Authorised => {
+            state.open.insert(record.id(), "open");
+            rows.decision(record, report)?;
+        }
+        Kind::WouldAllow | Kind::Refused => rows.decision(record, report)?,
+        Kind::Leased => {
+            if let Some(decision) = rows.lease(record, report)? {
+                state.open.remove(&decision);
+            }
+        }
+        Kind::Counted => rows.counts(record, report)?,
+        Kind::Started => {
+            let started: Option<Started> = body(record, report);
+            let follows = started.into_iter().flat_map(|started| started.follows);
+            state.witnessed.extend(follows.map(|head| (record.writer, head)));
+        }
+        Kind::Revision => drop(body::<serde_json::Value>(record, report)),
+        Kind::Key => {
+            if body::<serde_json::Value>(record, report).is_some() {
+                state.keys.insert(record.subject.clone(), record.body.clone().unwrap_or_default());
+            }
+        }
+        Kind::Abandoned => closed(record, "abandoned", state, report),
+        Kind::Resolved | Kind::Expired => closed(record, "unknown", state, report),
+        Kind::Superseded => {
+            drop(body::<serde_json::Value>(record, report));
+            state.open.entry(record.id()).and_modify(|state| *state = "superseded");
+        }
+        Kind::EndAsked => {
+            if let Some(asked) = body(record, report) {
+                rows.end_asked(record, &asked, report)?;
+            }
+        }
+        Kind::Ended => {
+            if let Some(ended) = body(record, report) {
+                rows.ended(record, &ended, report)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn closed(record: &Record, becomes: &'static str, state: &mut State, report: &mut Report) {
+    match body(record, report) {
+        Some(Closed { dead: true, .. }) => drop(state.open.remove(&record.id())),
+        Some(Closed { dead: false, .. }) => drop(state.open.insert(record.id(), becomes)),
+        None => {}
+    }
+}
+
+/// The body of a record that is about nothing else, if it is what the chain holds.
+fn body<T: serde::de::DeserializeOwned>(record: &Record, report: &mut Report) -> Option<T> {
+    let text = record.body.as_deref().unwrap_or_default();
+    if body_payload(text) != record.payload {
+        report.find(FindingKind::Changed, record.place(), "its body differs from its hash");
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}

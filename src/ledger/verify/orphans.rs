@@ -1,0 +1,122 @@
+//! The other direction: rows that no record of a chain vouches for.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::chains::State;
+use super::{At, FindingKind, Report};
+use crate::ledger::error::LedgerError;
+use crate::ledger::sqlite::queries::stored_keys;
+
+/// What must not exist without a record, and how to find it. SQLite indexes `audit` for the time of each query.
+const ORPHANS: [(&str, &str); 8] = [
+    (
+        "a decision",
+        "SELECT hex(d.id) FROM decisions d LEFT JOIN audit a ON a.subject = d.id
+             AND a.kind IN ('authorised', 'would_allow', 'refused') WHERE a.seq IS NULL",
+    ),
+    (
+        "an input",
+        "SELECT i.decision FROM inputs i LEFT JOIN decisions d ON d.n = i.decision WHERE d.n IS NULL",
+    ),
+    ("a frame", "SELECT f.id FROM frames f LEFT JOIN decisions d ON d.frame = f.id WHERE d.n IS NULL"),
+    (
+        "a lease",
+        "SELECT hex(l.id) FROM leases l LEFT JOIN audit a ON a.subject = l.id AND a.kind = 'leased'
+             WHERE a.seq IS NULL",
+    ),
+    (
+        "the request to end a lease",
+        "SELECT hex(l.id) FROM leases l LEFT JOIN audit a ON a.subject = l.id AND a.kind = 'end_asked'
+             WHERE l.end_asked_at IS NOT NULL AND a.seq IS NULL",
+    ),
+    (
+        "the end of a lease",
+        "SELECT hex(l.id) FROM leases l LEFT JOIN audit a ON a.subject = l.id AND a.kind = 'ended'
+             WHERE (l.ended_at IS NOT NULL OR l.end_how IS NOT NULL) AND a.seq IS NULL",
+    ),
+    (
+        "a count of refusals",
+        "SELECT c.minute FROM refusal_counts c LEFT JOIN audit a
+             ON a.writer = c.writer AND a.seq = c.seq AND a.kind = 'counted' WHERE a.seq IS NULL",
+    ),
+    (
+        "a record",
+        "SELECT a.writer || '/' || a.seq FROM audit a LEFT JOIN writers w ON w.id = a.writer WHERE w.id IS NULL",
+    ),
+];
+
+/// Looks for rows without a record, and compares the tables whose rows come and go with what the chains say.
+pub(super) fn verify(connection: &Connection, state: &State, report: &mut Report) -> Result<(), LedgerError> {
+    for (what, query) in ORPHANS {
+        let mut select = connection.prepare(query)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let name = match row.get(0)? {
+                rusqlite::types::Value::Text(text) => text.to_lowercase(),
+                other => format!("{other:?}"),
+            };
+            report.find(FindingKind::Inserted, At::STORE, format!("no chain holds {what}: {name}"));
+        }
+    }
+    authorisations(connection, &state.open, report)?;
+    signing_keys(connection, &state.keys, report)
+}
+
+fn authorisations(
+    connection: &Connection,
+    expected: &HashMap<[u8; 16], &'static str>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let mut select = connection.prepare(
+        "SELECT a.decision, a.state, a.dies_by IS d.dies_by AND a.tenant IS d.tenant
+         FROM authorisations a LEFT JOIN decisions d ON d.id = a.decision",
+    )?;
+    let mut rows = select.query([])?;
+    let mut missing = expected.clone();
+    while let Some(row) = rows.next()? {
+        let decision: Vec<u8> = row.get(0)?;
+        let expected = <[u8; 16]>::try_from(decision.as_slice()).ok().and_then(|id| missing.remove(&id));
+        if expected != Some(row.get::<_, String>(1)?.as_str()) || !row.get::<_, bool>(2)? {
+            let detail = format!("the authorisation {} differs from its chain", name(&decision));
+            report.find(FindingKind::Changed, At::STORE, detail);
+        }
+    }
+    for decision in missing.keys() {
+        let detail = format!("the open authorisation {} is gone", name(decision));
+        report.find(FindingKind::Missing, At::STORE, detail);
+    }
+    Ok(())
+}
+
+fn name(id: &[u8]) -> String {
+    crate::ledger::checkpoint::hex(id)
+}
+
+fn signing_keys(
+    connection: &Connection,
+    expected: &HashMap<Vec<u8>, String>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let keys = stored_keys(connection)?;
+    let foreign: i64 =
+        connection.query_row("SELECT count(*) FROM signing_keys WHERE tenant <> ''", [], |row| row.get(0))?;
+    if foreign > 0 {
+        report.find(FindingKind::Changed, At::STORE, "a signing key was given to a tenant");
+    }
+    for key in &keys {
+        let stored = serde_json::to_string(&key.change()).unwrap_or_default();
+        if expected.get(key.kid.as_bytes()) != Some(&stored) {
+            let detail = format!("the signing key {} differs from what was recorded", key.kid);
+            report.find(FindingKind::Changed, At::STORE, detail);
+        }
+    }
+    for kid in expected.keys() {
+        if !keys.iter().any(|key| key.kid.as_bytes() == kid.as_slice()) {
+            let detail = format!("the signing key {} is gone", String::from_utf8_lossy(kid));
+            report.find(FindingKind::Missing, At::STORE, detail);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What says how long the chains must be: later writers, checkpoints in the store, and one kept elsewhere.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::chains::State;
+use super::{At, FindingKind, Proven, Report};
+use crate::ledger::checkpoint::{self, Claims, hex};
+use crate::ledger::error::LedgerError;
+use crate::ledger::explained::time;
+use crate::ledger::kind::HeadText;
+use crate::ledger::sqlite::queries::stored_keys;
+use crate::secret::Fingerprint;
+use crate::signing::Purpose;
+
+/// Holds the chains against every head that somebody has seen.
+pub(super) fn verify(
+    connection: &Connection,
+    state: &State,
+    external: Option<&str>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    for (witness, head) in &state.witnessed {
+        hold(connection, head, &format!("writer {witness}"), report)?;
+    }
+    let keys: Vec<String> = stored_keys(connection)?
+        .into_iter()
+        .filter(|key| key.purpose == Purpose::Checkpoints.as_str())
+        .map(|key| key.public_jwk)
+        .collect();
+    let stored = stored_checkpoints(connection, state, &keys, report)?;
+    let proof = match external {
+        None => stored.map(|claims| (claims, false)),
+        Some(text) => {
+            let jws = checkpoint::find_jws(text).ok_or_else(|| {
+                LedgerError::Checkpoint("neither a JWS nor a line that holds one".to_owned())
+            })?;
+            kept_elsewhere(connection, state, &jws, &keys, report)?.map(|claims| (claims, true))
+        }
+    };
+    report.proven = proof.as_ref().map(|(claims, kept_elsewhere)| Proven {
+        checkpoint: claims.n,
+        at: time(claims.at),
+        kept_elsewhere: *kept_elsewhere,
+    });
+    let head = proof.and_then(|(claims, _)| claims.heads.into_iter().next());
+    report.unproven_since = first_after(connection, head.as_ref())?.map(time);
+    Ok(())
+}
+
+/// The checkpoints in the store, each against the chains; returns the newest.
+fn stored_checkpoints(
+    connection: &Connection,
+    state: &State,
+    keys: &[String],
+    report: &mut Report,
+) -> Result<Option<Claims>, LedgerError> {
+    let mut select = connection.prepare("SELECT n, at, jws, tenant FROM checkpoints ORDER BY n")?;
+    let mut rows = select.query([])?;
+    let (mut expected, mut newest) = (1, None);
+    while let Some(row) = rows.next()? {
+        let (n, at, jws): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        report.checkpoints += 1;
+        if n != expected {
+            let detail = format!("checkpoints {expected} to {} are gone", n - 1);
+            report.find(FindingKind::Missing, At::STORE, detail);
+        }
+        expected = n + 1;
+        match checkpoint::open(&jws, keys) {
+            Err(why) => report.find(FindingKind::Signature, At::STORE, format!("checkpoint {n}: {why}")),
+            Ok(claims) => {
+                if claims.n != n || claims.at != at || !row.get::<_, String>(3)?.is_empty() {
+                    report.find(
+                        FindingKind::Changed,
+                        At::STORE,
+                        format!("checkpoint {n} differs from what it signs"),
+                    );
+                }
+                hold_all(connection, state, &claims, report)?;
+                newest = Some(claims);
+            }
+        }
+    }
+    Ok(newest)
+}
+
+/// The checkpoint kept elsewhere against the chains.
+fn kept_elsewhere(
+    connection: &Connection,
+    state: &State,
+    jws: &str,
+    keys: &[String],
+    report: &mut Report,
+) -> Result<Option<Claims>, LedgerError> {
+    match checkpoint::open(jws, keys) {
+        Ok(claims) => {
+            hold_all(connection, state, &claims, report)?;
+            Ok(Some(claims))
+        }
+        // The key may be gone with a store that was rolled back to before it was made.
+        Err(why) => {
+            report.find(FindingKind::Signature, At::STORE, format!("the checkpoint kept elsewhere: {why}"));
+            Ok(None)
+        }
+    }
+}
+
+fn hold_all(
+    connection: &Connection,
+    state: &State,
+    claims: &Claims,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    if claims.store != hex(&state.store) {
+        let detail = format!("checkpoint {} is of another store", claims.n);
+        report.find(FindingKind::Signature, At::STORE, detail);
+    }
+    let witness = format!("checkpoint {}", claims.n);
+    claims.heads.iter().try_for_each(|head| hold(connection, head, &witness, report))
+}
+
+/// Finds the record that somebody saw.
+fn hold(
+    connection: &Connection,
+    head: &HeadText,
+    witness: &str,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let stored: Option<[u8; 32]> = connection
+        .prepare_cached("SELECT hash FROM audit WHERE writer = ?1 AND seq = ?2")?
+        .query_row([head.writer, head.seq], |row| row.get(0))
+        .optional()?;
+    let at = At::record(head.writer, head.seq);
+    match stored {
+        None => {
+            let detail = format!(
+                "{witness} saw this record, which is not there: the tail was cut, or the store rolled back"
+            );
+            report.find(FindingKind::CutOrRolledBack, at, detail);
+        }
+        Some(hash) if Fingerprint::from_bytes(hash).to_string() != head.hash => {
+            report.find(FindingKind::Changed, at, format!("{witness} saw another record here"));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// The time of the first record that `head` and what it vouches for do not cover.
+fn first_after(connection: &Connection, head: Option<&HeadText>) -> Result<Option<i64>, LedgerError> {
+    let (writer, seq) = head.map_or((0, 0), |head| (head.writer, head.seq));
+    Ok(connection
+        .query_row(
+            "SELECT at FROM audit WHERE (writer, seq) > (?1, ?2) ORDER BY writer, seq LIMIT 1",
+            params![writer, seq],
+            |row| row.get(0),
+        )
+        .optional()?)
+}
