@@ -22,3 +22,5 @@ pub mod facts;
 pub mod policy;
 
 pub mod ledger;
+
+pub mod provider;
