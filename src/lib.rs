@@ -24,3 +24,9 @@ pub mod policy;
 pub mod ledger;
 
 pub mod provider;
+
+pub mod lease;
+
+pub mod broker;
+
+pub mod http;

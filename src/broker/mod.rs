@@ -1,0 +1,242 @@
+//! The path of a request, step by step. Each step takes the value that only the step before can build, so that
+//! skipping one does not compile.
+//!
+//! It decides nothing itself, and every way out of it leaves a record.
+
+mod limit;
+mod others;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use secrecy::SecretString;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub use others::{IssuerKeys, Readiness, Recorded, RecordedOutcome, Whoami};
+
+use crate::clock::{Clock, random_bytes};
+use crate::config::Config;
+use crate::domain::{Ask, Code, DecisionId, Refusal};
+use crate::facts::{Facts, Gatherer};
+use crate::identity::Identity;
+use crate::lease;
+use crate::ledger::{Authorised, Leased, Ledger, Refused};
+use crate::policy::{Decision, Grant, Policy};
+use crate::provider::Providers;
+use crate::telemetry::{self, Step};
+use limit::Limiter;
+
+/// One loaded configuration with all that was built from it; swapped whole at reload.
+pub struct Loaded {
+    /// The files.
+    pub config: Arc<Config>,
+    /// Who asks.
+    pub identity: Identity,
+    /// What policy sees.
+    pub gatherer: Gatherer,
+    /// What the security team says.
+    pub policy: Policy,
+    /// What mints.
+    pub providers: Providers,
+}
+
+/// Turns requests into leases or refusals.
+pub struct Broker {
+    loaded: ArcSwap<Loaded>,
+    ledger: Arc<Ledger>,
+    limiter: Limiter,
+    clock: Clock,
+    in_flight: TaskTracker,
+}
+
+/// How a request ended well.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A recorded credential.
+    Leased(Box<Leased>),
+    /// A dry run that policy allows; nothing was authorised or minted.
+    WouldAllow(Box<Grant>),
+}
+
+/// How a request ended without a credential; recorded under its decision id.
+#[derive(Debug)]
+pub struct Denied {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl Broker {
+    /// Puts the pieces together.
+    pub fn new(loaded: Loaded, ledger: Arc<Ledger>, clock: Clock) -> Self {
+        let limiter = Limiter::new(loaded.config.settings.limits.exchanges_per_minute);
+        let loaded = ArcSwap::from_pointee(loaded);
+        Self { loaded, ledger, limiter, clock, in_flight: TaskTracker::new() }
+    }
+
+    /// The configuration in force.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.load_full()
+    }
+
+    /// Puts a new configuration in force; requests in flight end under the one they began with.
+    pub fn swap(&self, loaded: Loaded) {
+        self.loaded.store(Arc::new(loaded));
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Waits until no request is in flight.
+    pub async fn drain(&self) {
+        self.in_flight.close();
+        self.in_flight.wait().await;
+    }
+
+    /// Runs one request to its end, even if whoever asked hangs up: a mint is never abandoned half way.
+    ///
+    /// # Errors
+    /// [`Denied`], recorded.
+    pub async fn exchange(self: &Arc<Self>, token: SecretString, ask: Ask) -> Result<Outcome, Denied> {
+        let decision = self.next_decision();
+        let broker = Arc::clone(self);
+        let span = tracing::debug_span!("exchange", %decision);
+        let path = async move { broker.path(decision, &token, ask).await }.instrument(span);
+        let outcome = match self.in_flight.spawn(path).await {
+            Ok(outcome) => outcome,
+            Err(failed) => {
+                tracing::error!(%decision, %failed, "the exchange did not run to its end");
+                Err(Refusal::new(Code::Internal, "the exchange failed"))
+            }
+        };
+        telemetry::exchange_ended(match &outcome {
+            Ok(Outcome::Leased(_)) => telemetry::Outcome::Leased,
+            Ok(Outcome::WouldAllow(_)) => telemetry::Outcome::WouldAllow,
+            Err(refusal) => telemetry::Outcome::Refused(refusal.code),
+        });
+        outcome.map_err(|refusal| Denied { decision, refusal })
+    }
+
+    fn next_decision(&self) -> DecisionId {
+        let random = random_bytes().unwrap_or_default();
+        DecisionId::new(self.clock.now().as_millisecond().unsigned_abs(), &random)
+    }
+
+    async fn path(&self, decision: DecisionId, token: &SecretString, ask: Ask) -> Result<Outcome, Refusal> {
+        let loaded = self.loaded.load_full();
+        let facts = self.look(&loaded, decision, token, &ask).await?;
+        fail::fail_point!("after_facts");
+        let grant = match Step::Decide.run_now(|| loaded.policy.decide(facts)) {
+            Decision::Allow(grant) => grant,
+            Decision::Deny(judged, refusal) => {
+                return self.refuse(decision, Refused::Judged(&judged), refusal).await;
+            }
+            Decision::NeedsApproval(judged, require) => {
+                let wanted = format!("this needs {} approval(s) first", require.approvals);
+                let refusal = Refusal::new(Code::ApprovalRequired, wanted);
+                return self.refuse(decision, Refused::Judged(&judged), refusal).await;
+            }
+        };
+        fail::fail_point!("after_decide");
+        if ask.dry_run {
+            self.ledger.note_dry_run(&grant).await?;
+            return Ok(Outcome::WouldAllow(Box::new(grant)));
+        }
+        self.issue(&loaded.providers, decision, grant).await
+    }
+
+    /// The part of the path that only looks: who asks, and what policy will see.
+    async fn look(
+        &self,
+        loaded: &Loaded,
+        decision: DecisionId,
+        token: &SecretString,
+        ask: &Ask,
+    ) -> Result<Facts, Refusal> {
+        let caller = match Step::Authenticate.run(loaded.identity.authenticate(token)).await {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                let who = Refused::Unidentified { source_ip: ask.source_ip };
+                return self.refuse(decision, who, refusal).await;
+            }
+        };
+        fail::fail_point!("after_authenticate");
+        if let Err(refusal) = self.limiter.admit(caller.principal()) {
+            let who = Refused::Identified { caller: &caller, role: ask.role.as_str() };
+            return self.refuse(decision, who, refusal).await;
+        }
+        match Step::Facts.run(loaded.gatherer.gather(caller, ask, decision)).await {
+            Ok(facts) => Ok(facts),
+            Err(failed) => {
+                let who = Refused::Identified { caller: &failed.caller, role: ask.role.as_str() };
+                self.refuse(decision, who, failed.refusal).await
+            }
+        }
+    }
+
+    /// The part of the path that leaves something behind: plan, authorise, mint, lease.
+    async fn issue(
+        &self,
+        providers: &Providers,
+        decision: DecisionId,
+        grant: Grant,
+    ) -> Result<Outcome, Refusal> {
+        let planned = match Step::Plan.run(providers.plan(grant)).await {
+            Ok(planned) => planned,
+            Err((grant, refusal)) => {
+                return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
+            }
+        };
+        fail::fail_point!("after_plan");
+        let auth = match Step::Authorise.run(self.ledger.authorise(planned)).await {
+            Ok(auth) => auth,
+            Err((planned, refusal)) => {
+                // A plan may already hold something at its target, such as a Vault login.
+                providers.discard(planned.grant(), planned.handle()).await;
+                return self.refuse(decision, Refused::Judged(planned.grant().judged()), refusal).await;
+            }
+        };
+        fail::fail_point!("after_authorise");
+        if let Some(earlier) = auth.supersedes() {
+            lease::end_superseded(&self.ledger, providers, earlier).await;
+        }
+        let minted = match Step::Mint.run(providers.mint(&auth)).await {
+            Ok(minted) => minted,
+            Err(refusal) => return self.abandon(providers, auth, refusal).await,
+        };
+        fail::fail_point!("after_mint");
+        let leased = match Step::Lease.run(self.ledger.lease(auth, minted)).await {
+            Ok(leased) => leased,
+            Err((auth, refusal)) => return self.abandon(providers, auth, refusal).await,
+        };
+        fail::fail_point!("after_lease");
+        Ok(Outcome::Leased(Box::new(leased)))
+    }
+
+    /// Ends what an authorisation may have left at its target, and records that it led to nothing.
+    async fn abandon<T>(
+        &self,
+        providers: &Providers,
+        auth: Authorised,
+        refusal: Refusal,
+    ) -> Result<T, Refusal> {
+        let ended = providers.discard(auth.grant(), auth.handle()).await;
+        self.ledger.abandon(auth, &refusal, ended).await;
+        Err(refusal)
+    }
+
+    /// The one exit for refusals: recorded, then told.
+    async fn refuse<T>(
+        &self,
+        decision: DecisionId,
+        who: Refused<'_>,
+        refusal: Refusal,
+    ) -> Result<T, Refusal> {
+        self.ledger.refuse(who, decision, &refusal).await;
+        Err(refusal)
+    }
+}

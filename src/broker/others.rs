@@ -1,0 +1,225 @@
+//! What a caller may do besides asking for a credential: see who it is, and look after its own leases and decisions.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Broker;
+use crate::config::Role;
+use crate::domain::{Code, DecisionId, IssuerName, LeaseId, Reason, Refusal, RoleName, ScopeName, Ttl};
+use crate::identity::Caller;
+use crate::ledger::{DecisionRecord, EndHow, Ending, LeaseStatus, ToEnd};
+use crate::provider::Ended;
+use crate::secret::LeaseSecret;
+
+/// A verified identity and the roles that it may see.
+#[derive(Debug)]
+pub struct Whoami {
+    /// Who.
+    pub caller: Caller,
+    /// Roles of its tenant, by name.
+    pub roles: Vec<Arc<Role>>,
+}
+
+/// A recorded decision, as the one who caused it may read it.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The decision.
+    pub decision: DecisionId,
+    /// When.
+    pub at: Timestamp,
+    /// The role asked for.
+    pub role: String,
+    /// How it ended.
+    pub outcome: RecordedOutcome,
+}
+
+/// How a recorded decision ended.
+#[derive(Debug)]
+pub enum RecordedOutcome {
+    /// Authorised.
+    Allowed {
+        /// Scopes granted.
+        scopes: Vec<ScopeName>,
+        /// Lifetime granted.
+        ttl: Ttl,
+        /// When whatever was minted is dead at the latest.
+        dies_by: Option<Timestamp>,
+    },
+    /// A dry run that policy allowed.
+    WouldAllow {
+        /// Scopes that would be granted.
+        scopes: Vec<ScopeName>,
+        /// Lifetime that would be granted.
+        ttl: Ttl,
+    },
+    /// With a refusal; its `detail` is empty.
+    Refused(Refusal),
+}
+
+/// What an operator's probe wants to know.
+#[derive(Debug)]
+pub struct Readiness {
+    /// The ledger can record.
+    pub store_writable: bool,
+    /// The issuers' keys.
+    pub issuers: Vec<IssuerKeys>,
+}
+
+/// How fresh an issuer's keys are.
+#[derive(Debug, serde::Serialize)]
+pub struct IssuerKeys {
+    /// The issuer entry.
+    pub issuer: IssuerName,
+    /// Seconds since the keys were fetched; none if there are none.
+    pub keys_age_seconds: Option<u64>,
+}
+
+impl Broker {
+    /// Who `token` is, and which roles it may see. Uses the token up for nothing.
+    ///
+    /// # Errors
+    /// One of the `token_*`, `issuer_*` and `identity_*` codes.
+    pub async fn whoami(&self, token: &SecretString) -> Result<Whoami, Refusal> {
+        let loaded = self.loaded();
+        let caller = loaded.identity.authenticate(token).await?;
+        let roles = loaded.config.roles.values().filter(|role| sees(&caller, role)).cloned().collect();
+        Ok(Whoami { caller, roles })
+    }
+
+    /// The role `name`, if there is one that the identity of `token` may see.
+    pub async fn visible_role(&self, token: &SecretString, name: &RoleName) -> Option<Arc<Role>> {
+        let loaded = self.loaded();
+        let caller = loaded.identity.authenticate(token).await.ok()?;
+        loaded.config.roles.get(name).filter(|role| sees(&caller, role)).cloned()
+    }
+
+    /// The state of a lease, for the holder of its secret.
+    ///
+    /// # Errors
+    /// `lease_unknown`, for an unknown lease and a wrong secret alike; `store_unavailable`.
+    pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
+        self.ledger.lease_status(id, secret).await
+    }
+
+    /// Ends a lease, for the holder of its secret: marked, ended at its target, recorded as ended. Runs to its end like
+    /// an exchange; ending it again changes nothing.
+    ///
+    /// # Errors
+    /// `lease_unknown`; `store_unavailable`; a `provider_*` code if the target did not confirm, which leaves the lease
+    /// marked, and the sweep tries again.
+    pub async fn end_lease(
+        self: &Arc<Self>,
+        id: LeaseId,
+        secret: LeaseSecret,
+    ) -> Result<LeaseStatus, Refusal> {
+        let broker = Arc::clone(self);
+        let ending = async move { broker.end(id, &secret).await };
+        self.in_flight.spawn(ending).await.unwrap_or_else(|failed| {
+            tracing::error!(lease = %id, %failed, "ending a lease did not run to its end");
+            Err(Refusal::new(Code::Internal, "ending the lease failed"))
+        })
+    }
+
+    async fn end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
+        let ToEnd { target, role, handle, .. } = match self.ledger.begin_end(id, secret).await? {
+            Ending::Settled(status) => return Ok(status),
+            Ending::ToEnd(to_end) => to_end,
+        };
+        let target = target.parse().map_err(|_| Refusal::new(Code::Internal, "the lease names no target"))?;
+        let how = match self.loaded().providers.end(&target, &role, &handle).await? {
+            Ended::Now => EndHow::AtTarget,
+            Ended::DiesAtExpiry => EndHow::DiesAtExpiry,
+        };
+        if let Err(why) = self.ledger.ended(id, how).await {
+            // It is dead at its target, and still marked: the sweep finds it dead again and records that.
+            tracing::warn!(lease = %id, %why, "an end was not recorded yet");
+        }
+        self.ledger.lease_status(id, secret).await
+    }
+
+    /// A decision of the principal and tenant that `token` is.
+    ///
+    /// # Errors
+    /// A refusal of the token; `decision_unknown`, for an unknown decision and somebody else's alike;
+    /// `store_unavailable`.
+    pub async fn decision(&self, token: &SecretString, id: DecisionId) -> Result<Recorded, Refusal> {
+        let caller = self.loaded().identity.authenticate(token).await?;
+        let record = self.ledger.decision(id).await.map_err(|error| {
+            Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
+        })?;
+        let own = |record: &DecisionRecord| {
+            record.tenant == caller.tenant().as_str() && record.principal == caller.principal().as_str()
+        };
+        let record = record
+            .filter(own)
+            .ok_or_else(|| Refusal::new(Code::DecisionUnknown, "there is no such decision of yours"))?;
+        Ok(Recorded {
+            decision: record.decision,
+            at: record.at,
+            role: record.role.clone(),
+            outcome: outcome(&record)?,
+        })
+    }
+
+    /// Whether requests can be served.
+    pub fn readiness(&self) -> Readiness {
+        let ages = self.loaded().identity.key_ages();
+        let issuers = ages.into_iter().map(|keys| IssuerKeys {
+            issuer: keys.issuer,
+            keys_age_seconds: keys.age.map(|age| age.as_secs()),
+        });
+        Readiness { store_writable: self.ledger.is_alive(), issuers: issuers.collect() }
+    }
+}
+
+/// Whether `caller` may know that `role` exists.
+fn sees(caller: &Caller, role: &Role) -> bool {
+    caller.tenant() == &role.tenant
+}
+
+/// The recorded outcome without what is for the security team alone.
+fn outcome(record: &DecisionRecord) -> Result<RecordedOutcome, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(tag = "is", rename_all = "snake_case")]
+    enum Stored {
+        Allow {
+            ttl: Ttl,
+            scopes: Vec<ScopeName>,
+        },
+        WouldAllow {
+            ttl: Ttl,
+            scopes: Vec<ScopeName>,
+        },
+        Refused {
+            code: String,
+            message: String,
+            #[serde(default)]
+            reasons: Vec<Value>,
+        },
+    }
+    let damaged = || Refusal::new(Code::Internal, "the decision's record cannot be read");
+    let stored = serde_json::from_value(record.outcome.clone()).map_err(|_| damaged())?;
+    Ok(match stored {
+        Stored::Allow { ttl, scopes } => RecordedOutcome::Allowed { ttl, scopes, dies_by: record.dies_by },
+        Stored::WouldAllow { ttl, scopes } => RecordedOutcome::WouldAllow { ttl, scopes },
+        Stored::Refused { code, message, reasons } => {
+            let code = Code::ALL.iter().copied().find(|known| known.as_str() == code).ok_or_else(damaged)?;
+            let reasons = reasons.iter().map(reason).collect::<Option<_>>().ok_or_else(damaged)?;
+            RecordedOutcome::Refused(Refusal { reasons, ..Refusal::new(code, message) })
+        }
+    })
+}
+
+fn reason(stored: &Value) -> Option<Reason> {
+    let text = |name: &str| stored.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    Some(Reason {
+        package: text("package")?.parse().ok()?,
+        id: text("id"),
+        message: text("message")?,
+        fix: text("fix"),
+    })
+}

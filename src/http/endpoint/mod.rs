@@ -1,0 +1,73 @@
+//! The endpoints, one file each.
+
+mod credentials;
+mod decisions;
+mod fallback;
+mod health;
+mod leases;
+mod metadata;
+mod metrics;
+mod token;
+mod whoami;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::routing::{get, post};
+
+pub(super) use fallback::{method_not_allowed, not_found};
+pub use metadata::JWKS_MAX_AGE;
+
+use super::Context;
+use crate::domain::{Code, Refusal};
+
+/// What callers use; under the concurrency gate.
+pub(super) fn api() -> Router<Arc<Context>> {
+    Router::new()
+        .route("/token", post(token::post))
+        .route("/v1/credentials", post(credentials::post))
+        .route("/v1/whoami", get(whoami::get))
+        .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
+        .route("/v1/decisions/{id}", get(decisions::get))
+        .route("/.well-known/openid-configuration", get(metadata::openid))
+        .route("/.well-known/oauth-authorization-server", get(metadata::oauth))
+        .route("/jwks", get(metadata::jwks))
+        .route("/federation/.well-known/openid-configuration", get(metadata::federation_openid))
+        .route("/federation/jwks", get(metadata::federation_jwks))
+}
+
+/// What operators use; answers under any load.
+pub(super) fn probes() -> Router<Arc<Context>> {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::get))
+}
+
+/// The id in the path. One that is no id is unknown like any other (C-07).
+fn id<T: FromStr>(path: Result<Path<String>, PathRejection>, unknown: Code) -> Result<T, Refusal> {
+    let refusal = || Refusal::new(unknown, unknown.explain().cause);
+    let Path(text) = path.map_err(|_| refusal())?;
+    text.parse().map_err(|_| refusal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::LeaseId;
+
+    #[test]
+    fn paths_do_not_collide() {
+        // A collision panics while the router is built.
+        let _ = api().merge(probes());
+    }
+
+    #[test]
+    fn c_07_an_id_that_is_none_is_answered_like_an_unknown_one() {
+        let refused = id::<LeaseId>(Ok(Path("../../x".to_owned())), Code::LeaseUnknown).unwrap_err();
+        assert_eq!(refused.code, Code::LeaseUnknown);
+    }
+}

@@ -1,0 +1,193 @@
+//! What each code is in HTTP: one exhaustive match per surface.
+
+use axum::http::StatusCode;
+
+use crate::domain::Code;
+
+/// The status of `code` in the `/v1` interface.
+///
+/// A refused token is 401 (RFC 6750, section 3.1), a refused identity 403. What one may not see is 404 like what
+/// does not exist. Where only the operator can mend it, the status is 5xx, so that it is counted as Tollgate's fault.
+pub(super) const fn status(code: Code) -> StatusCode {
+    match code {
+        Code::RequestMalformed
+        | Code::DuplicateParameter
+        | Code::GrantTypeUnsupported
+        | Code::TtlInvalid
+        | Code::NameInvalid
+        | Code::ScopeUnknown
+        | Code::DeclaredKeyRefused => StatusCode::BAD_REQUEST,
+        Code::TokenMissing
+        | Code::TokenTooLarge
+        | Code::TokenMalformed
+        | Code::TokenDuplicateKey
+        | Code::TokenHeaderRefused
+        | Code::TokenAlgorithmRefused
+        | Code::TokenKindRefused
+        | Code::IssuerUnknown
+        | Code::TokenKeyUnknown
+        | Code::TokenSignatureInvalid
+        | Code::TokenAudienceRefused
+        | Code::TokenExpired
+        | Code::TokenNotYetValid
+        | Code::TokenTooOld
+        | Code::TokenClaimInvalid
+        | Code::TokenReplayed => StatusCode::UNAUTHORIZED,
+        Code::IdentityNotAdmitted
+        | Code::TargetNotMapped
+        | Code::PolicyDenied
+        | Code::NotAllowed
+        | Code::ScopesEmpty
+        | Code::TtlBelowFloor
+        | Code::ApprovalRequired
+        | Code::Blocked => StatusCode::FORBIDDEN,
+        Code::RoleUnknown | Code::LeaseUnknown | Code::DecisionUnknown | Code::NotFound => {
+            StatusCode::NOT_FOUND
+        }
+        Code::Superseded => StatusCode::CONFLICT,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::RequestIncomplete => StatusCode::REQUEST_TIMEOUT,
+        Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::ContentTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        // The key's reuse for another request: draft-ietf-httpapi-idempotency-key-header, section 2.7.
+        Code::IdempotencyConflict | Code::TargetValueRefused | Code::SessionPolicyTooLarge => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::PolicyFailed | Code::TagConflict | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::ProviderRefused | Code::ProviderAnswerUnexpected => StatusCode::BAD_GATEWAY,
+        Code::IssuerUnavailable
+        | Code::FactsUnavailable
+        | Code::StoreUnavailable
+        | Code::ProviderUnavailable
+        | Code::ProviderThrottled
+        | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+/// Error codes of the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OauthError {
+    /// The request, or a token that is invalid or unacceptable (RFC 8693, section 2.2.2).
+    InvalidRequest,
+    /// Another grant than token exchange (RFC 6749, section 5.2).
+    UnsupportedGrantType,
+    /// A scope that is unknown, or of which nothing is left (RFC 6749, section 5.2).
+    InvalidScope,
+    /// A role that is unknown or refused (RFC 8693, section 2.2.2).
+    InvalidTarget,
+    /// Try again later (RFC 6749, section 4.1.2.1, used here for the same cause).
+    TemporarilyUnavailable,
+    /// Tollgate or a target failed (RFC 6749, section 4.1.2.1, used here for the same cause).
+    ServerError,
+}
+
+impl OauthError {
+    /// The value of `error`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+}
+
+/// The error that `code` is at the token endpoint.
+pub(super) const fn oauth_error(code: Code) -> OauthError {
+    match code {
+        Code::RequestMalformed
+        | Code::RequestTooLarge
+        | Code::RequestIncomplete
+        | Code::ContentTypeUnsupported
+        | Code::DuplicateParameter
+        | Code::TtlInvalid
+        | Code::NameInvalid
+        | Code::DeclaredKeyRefused
+        | Code::IdempotencyConflict
+        | Code::Superseded
+        | Code::LeaseUnknown
+        | Code::DecisionUnknown
+        | Code::NotFound
+        | Code::MethodNotAllowed
+        | Code::TokenMissing
+        | Code::TokenTooLarge
+        | Code::TokenMalformed
+        | Code::TokenDuplicateKey
+        | Code::TokenHeaderRefused
+        | Code::TokenAlgorithmRefused
+        | Code::TokenKindRefused
+        | Code::IssuerUnknown
+        | Code::TokenKeyUnknown
+        | Code::TokenSignatureInvalid
+        | Code::TokenAudienceRefused
+        | Code::TokenExpired
+        | Code::TokenNotYetValid
+        | Code::TokenTooOld
+        | Code::TokenClaimInvalid
+        | Code::TokenReplayed
+        | Code::IdentityNotAdmitted => OauthError::InvalidRequest,
+        Code::GrantTypeUnsupported => OauthError::UnsupportedGrantType,
+        Code::ScopeUnknown | Code::ScopesEmpty | Code::SessionPolicyTooLarge => OauthError::InvalidScope,
+        Code::RoleUnknown
+        | Code::TargetNotMapped
+        | Code::TargetValueRefused
+        | Code::PolicyDenied
+        | Code::NotAllowed
+        | Code::TtlBelowFloor
+        | Code::ApprovalRequired
+        | Code::Blocked => OauthError::InvalidTarget,
+        Code::IssuerUnavailable
+        | Code::FactsUnavailable
+        | Code::StoreUnavailable
+        | Code::RateLimited
+        | Code::ProviderUnavailable
+        | Code::ProviderThrottled
+        | Code::Overloaded
+        | Code::Timeout => OauthError::TemporarilyUnavailable,
+        Code::PolicyFailed
+        | Code::TagConflict
+        | Code::ProviderRefused
+        | Code::ProviderAnswerUnexpected
+        | Code::Internal => OauthError::ServerError,
+    }
+}
+
+/// The status of `code` at the token endpoint: 400 for every fault of the request (RFC 6749, section 5.2).
+pub(super) const fn oauth_status(code: Code) -> StatusCode {
+    match oauth_error(code) {
+        OauthError::InvalidRequest
+        | OauthError::UnsupportedGrantType
+        | OauthError::InvalidScope
+        | OauthError::InvalidTarget => StatusCode::BAD_REQUEST,
+        OauthError::TemporarilyUnavailable | OauthError::ServerError => status(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    #[test]
+    fn every_code_has_a_status_and_an_oauth_error() {
+        let mut table = String::new();
+        for &code in Code::ALL {
+            let (status, oauth) = (status(code).as_u16(), oauth_status(code).as_u16());
+            let error = oauth_error(code).as_str();
+            writeln!(table, "{:<28} {status}  {oauth} {error}", code.as_str()).unwrap();
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn s_13_unseen_and_unknown_are_the_same_status() {
+        for code in [Code::RoleUnknown, Code::LeaseUnknown, Code::DecisionUnknown] {
+            assert_eq!(status(code), status(Code::NotFound));
+        }
+    }
+}

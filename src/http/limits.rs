@@ -1,0 +1,89 @@
+//! How much is done at once, and for how long.
+//!
+//! A request gets its permit once its body is here, so that slow senders hold none. It then runs in a task of its
+//! own that holds the permit to the end: a client that hangs up, or one that got a timeout, does not make room for
+//! the next one while its work still runs; nor is a mint dropped half way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
+
+use super::body;
+use super::failure::Failure;
+use crate::config::Limits;
+use crate::domain::{Code, Refusal};
+
+/// Seconds after which a shed request should come again.
+const SHED_RETRY_AFTER: u32 = 1;
+
+/// The number of requests that may run, and for how long each.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    permits: Arc<Semaphore>,
+    body_bytes: usize,
+    timeout: Duration,
+}
+
+impl Gate {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let permits = limits.concurrency.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
+        Self { permits, body_bytes: limits.body_bytes, timeout: limits.request_timeout }
+    }
+}
+
+/// Runs the request if there is room, and sheds it at once otherwise: a queue would only make everybody late.
+pub(super) async fn admit(
+    State(gate): State<Gate>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    if gate.permits.available_permits() == 0 {
+        return Err(shed());
+    }
+    let request = body::buffer(request, gate.body_bytes).await.map_err(Failure::request)?;
+    let permit = Arc::clone(&gate.permits).try_acquire_owned().map_err(|_| shed())?;
+    run(gate.timeout, Some(permit), request, next).await
+}
+
+fn shed() -> Failure {
+    metrics::counter!("tollgate_http_requests_shed_total").increment(1);
+    let message = "the server has as many requests in flight as it takes";
+    Failure::request(Refusal::new(Code::Overloaded, message).with_retry_after(SHED_RETRY_AFTER))
+}
+
+/// Runs the request whatever the load: probes must see an overloaded server as alive.
+pub(super) async fn contain(
+    State(gate): State<Gate>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    run(gate.timeout, None, request, next).await
+}
+
+async fn run(
+    timeout: Duration,
+    permit: Option<OwnedSemaphorePermit>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let work = async move {
+        let response = next.run(request).await;
+        drop(permit);
+        response
+    };
+    match tokio::time::timeout(timeout, tokio::spawn(work.in_current_span())).await {
+        Ok(Ok(response)) => Ok(response),
+        // The panic's own text may quote the request; the panic hook reports where it happened.
+        Ok(Err(_)) => Err(Failure::internal("an endpoint panicked")),
+        Err(_) => {
+            let message = "the request took longer than the server allows; it may still be carried out";
+            Err(Failure::request(Refusal::new(Code::Timeout, message)))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! TLS of the listener: the server's certificate from PEM files, replaceable while running.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::pem::{Error as PemError, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::TlsSettings;
+
+/// Protocols offered by ALPN (RFC 7301), best first.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Why a certificate cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: PemError,
+    },
+    /// The certificate file holds none.
+    #[error("{} holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    /// The certificate and key do not fit together, or are of a kind that is not supported.
+    #[error("the certificate and its key cannot be used")]
+    Unusable(#[source] rustls::Error),
+}
+
+/// The certificate in use. Connections keep the one that they began with.
+pub struct Tls(ArcSwap<ServerConfig>);
+
+impl Tls {
+    /// Reads certificate and key.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn load(settings: &TlsSettings) -> Result<Self, TlsError> {
+        Ok(Self(ArcSwap::from_pointee(server_config(settings)?)))
+    }
+
+    /// Reads certificate and key again, for connections from now on. On error the old ones stay.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn reload(&self, settings: &TlsSettings) -> Result<(), TlsError> {
+        self.0.store(Arc::new(server_config(settings)?));
+        Ok(())
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.load_full())
+    }
+}
+
+fn server_config(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+    let chain = read_chain(&settings.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| pem(&settings.key, error))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Unusable)?;
+    config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| pem(path, error))?;
+    if chain.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(chain) }
+}
+
+fn pem(path: &Path, source: PemError) -> TlsError {
+    TlsError::Pem { path: path.to_owned(), source }
+}
