@@ -30,3 +30,9 @@ pub mod lease;
 pub mod broker;
 
 pub mod http;
+
+pub mod app;
+
+pub mod demo;
+
+pub mod cli;

@@ -1,3 +1,11 @@
 //! The `tollgate` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Every TLS stack in the process agrees on one provider; a second call would be a bug, and changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    #[cfg(feature = "failpoints")]
+    tollgate::failpoints::arm();
+    tollgate::cli::main()
+}

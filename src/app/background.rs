@@ -1,0 +1,87 @@
+//! What a server does without being asked: ends what may be lost, signs checkpoints, moves keys on, refreshes issuers.
+//!
+//! Each has a task of its own, so that a target that is down delays nothing but what is to be ended there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Core;
+use crate::lease;
+use crate::telemetry;
+
+/// Pause between two looks at what the ledger has to write or can forget.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// Pause between two signed checkpoints of the audit chain.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// Pause between two looks at issuers' keys and our own.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
+
+/// Runs until `stop`; what fails is logged and tried again at its next turn.
+pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
+    let started = core.clock.now();
+    let tasks = TaskTracker::new();
+    every(&tasks, &stop, UPKEEP_EVERY, &core, |core| async move { core.ledger.upkeep().await });
+    every(&tasks, &stop, CHECKPOINT_EVERY, &core, |core| async move { sign_checkpoint(&core).await });
+    every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, |core| async move { keep_house(&core).await });
+    every(&tasks, &stop, lease::SWEEP_EVERY, &core, move |core| async move {
+        let loaded = core.broker.loaded();
+        lease::recover(&core.ledger, &loaded.providers, &core.clock, started).await;
+        lease::sweep(&core.ledger, &loaded.providers, &core.clock).await;
+    });
+    tasks.close();
+    tasks.wait().await;
+    core.ledger.close().await;
+    // The last one makes the tail of this writer's chain provable.
+    sign_checkpoint(&core).await;
+}
+
+/// Does `work` now and after each pause, until `stop`; work that is under way is cut off then, and begins anew at the
+/// next start.
+fn every<F>(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    pause: Duration,
+    core: &Arc<Core>,
+    work: impl Fn(Arc<Core>) -> F + Send + Sync + 'static,
+) where
+    F: Future<Output = ()> + Send,
+{
+    let (stop, core) = (stop.clone(), Arc::clone(core));
+    tasks.spawn(async move {
+        let mut ticks = interval(pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let forever = async {
+            loop {
+                ticks.tick().await;
+                work(Arc::clone(&core)).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = forever => {}
+        }
+    });
+}
+
+async fn sign_checkpoint(core: &Core) {
+    if let Err(error) = core.ledger.checkpoint(&core.keys.current()).await {
+        tracing::error!(%error, "no checkpoint of the audit chain was signed");
+    }
+}
+
+async fn keep_house(core: &Core) {
+    let loaded = core.broker.loaded();
+    loaded.identity.refresh().await;
+    for keys in loaded.identity.key_ages() {
+        if let Some(age) = keys.age {
+            telemetry::issuer_keys_aged(&keys.issuer, age);
+        }
+    }
+    if let Err(error) = core.keys.settle().await {
+        tracing::error!(%error, "the signing keys could not be moved on");
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a server does not start.
+
+use crate::config::Problems;
+use crate::domain::InvalidIssuerUrl;
+use crate::facts;
+use crate::http::{BindError, TlsError};
+use crate::identity::IdentityError;
+use crate::ledger::{LedgerError, Unavailable};
+use crate::provider;
+use crate::signing::SigningError;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration or a policy has errors.
+    #[error("the configuration has errors")]
+    Config(Problems),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The store cannot record what a start has to record.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Keys cannot be made or opened.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The public URL cannot name the federation issuer.
+    #[error("server.url cannot name the federation issuer")]
+    Url(#[source] InvalidIssuerUrl),
+    /// An issuer cannot be set up.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A fact source cannot be set up.
+    #[error(transparent)]
+    Facts(#[from] facts::SetupError),
+    /// A target cannot be set up.
+    #[error(transparent)]
+    Provider(#[from] provider::SetupError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The administration socket cannot be bound.
+    #[error("cannot listen on the administration socket {}", path.display())]
+    Admin {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,119 @@
+//! From files to a broker's parts: check everything first, then build; the same path for start, reload and `check`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Source, StartError};
+use crate::broker::Loaded;
+use crate::clock::Clock;
+use crate::config::{Config, Problem, Problems, Settings};
+use crate::facts::Gatherer;
+use crate::identity::{Identity, Remembered};
+use crate::ledger::{Ledger, LedgerSettings};
+use crate::policy::Policy;
+use crate::provider::Providers;
+use crate::signing::discovery::federation_issuer;
+use crate::signing::{Sealer, SharedKeyring};
+
+/// A configuration without errors, its policies compiled, linted and smoke-evaluated.
+pub struct Checked {
+    /// The files.
+    pub config: Config,
+    /// The policies.
+    pub policy: Policy,
+    /// What is legal and risky.
+    pub warnings: Problems,
+}
+
+/// All problems, of which at least one stops the load.
+#[derive(Debug)]
+pub struct Refused(Problems);
+
+impl Refused {
+    /// The problems.
+    pub fn into_problems(self) -> Problems {
+        self.0
+    }
+}
+
+impl From<Refused> for StartError {
+    fn from(refused: Refused) -> Self {
+        Self::Config(refused.0)
+    }
+}
+
+/// Loads everything that a server would, and starts nothing.
+///
+/// # Errors
+/// Every problem found.
+pub fn check(source: &Source) -> Result<Checked, Refused> {
+    let (config, mut problems) =
+        Config::load(&source.directory, source.environment.iter().cloned()).map_err(Refused)?;
+    match Policy::load(&config) {
+        Ok((policy, found)) => {
+            problems.extend(found);
+            problems.extend(policy.smoke(&config));
+            if problems.stop_the_load() {
+                return Err(Refused(problems));
+            }
+            Ok(Checked { config, policy, warnings: problems })
+        }
+        Err(found) => {
+            problems.extend(found);
+            Err(Refused(problems))
+        }
+    }
+}
+
+/// Builds what a broker needs; contacts nobody. `previous` hands over the keys of issuers that did not change.
+pub(super) fn build(
+    checked: Checked,
+    keyring: &SharedKeyring,
+    ledger: &Arc<Ledger>,
+    clock: &Clock,
+    previous: Option<&Loaded>,
+) -> Result<Loaded, StartError> {
+    for warning in &checked.warnings {
+        tracing::warn!(code = warning.code, file = %warning.file.display(), "{}", warning.message);
+    }
+    let config = Arc::new(checked.config);
+    let url = &config.settings.server.url;
+    let own = [url.clone(), federation_issuer(url).parse().map_err(StartError::Url)?];
+    let remembered = Arc::clone(ledger) as Arc<dyn Remembered>;
+    let identity = Identity::new(config.issuers.values().cloned(), own, remembered, clock.clone())?;
+    let identity = match previous {
+        Some(previous) => identity.succeed(&previous.identity),
+        None => identity,
+    };
+    let gatherer = Gatherer::new(&config, clock.clone())?;
+    let providers = Providers::new(&config, Arc::clone(keyring), clock.clone())?;
+    Ok(Loaded { config, identity, gatherer, policy: checked.policy, providers })
+}
+
+/// Opens the ledger that the settings name.
+pub(super) fn open_ledger(
+    settings: &Settings,
+    sealer: Arc<Sealer>,
+    clock: Clock,
+) -> Result<Arc<Ledger>, StartError> {
+    let ledger_settings = LedgerSettings {
+        refusals_per_minute: settings.limits.refusals_per_minute,
+        events_stdout: settings.audit.stdout,
+        events_file: settings.audit.file.clone(),
+        ..LedgerSettings::new(&settings.store.sqlite)
+    };
+    Ok(Arc::new(Ledger::open(&ledger_settings, sealer, clock)?))
+}
+
+/// A failure while building, as a problem of the whole configuration.
+pub(super) fn as_problem(error: &StartError) -> Problems {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        message = format!("{message}: {inner}");
+        cause = inner.source();
+    }
+    let mut problems = Problems::default();
+    problems.push(Problem::error(Path::new("."), "cannot_build", &message, "mend it and reload"));
+    problems
+}

@@ -1,0 +1,93 @@
+//! `tollgate audit`: proof that the record is whole.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::failure::{Failure, Status};
+use super::output::{Output, Tone};
+use super::source::{SourceArgs, chain};
+use crate::ledger::{Reader, Report};
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollgate audit verify
+  tollgate audit verify --checkpoint /mnt/worm/checkpoint.jws
+  tollgate audit verify --store copy-of-ledger.db --json
+
+A checkpoint that was kept elsewhere proves that nothing before it was cut off or rolled back; without one the end
+of the record cannot be proved, and the answer says from when.")]
+pub(super) struct AuditArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Recompute every hash and signature of the record.
+    Verify {
+        #[command(flatten)]
+        source: SourceArgs,
+        /// The store to read; the configuration's unless given.
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+        /// A checkpoint that was kept elsewhere.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+/// Verifies and prints; exit status 1 if anything is broken.
+pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Failure> {
+    let Command::Verify { source, store, checkpoint } = args.command;
+    let store = match store {
+        Some(store) => store,
+        None => source.checked()?.config.settings.store.sqlite,
+    };
+    let checkpoint = checkpoint.map(std::fs::read_to_string).transpose()?;
+    let verifying = tokio::task::spawn_blocking(move || {
+        let reader = Reader::open(&store)?;
+        reader.verify(checkpoint.as_deref().map(str::trim))
+    });
+    let report = verifying
+        .await
+        .map_err(|error| Failure::new(Status::Failed, error.to_string()))?
+        .map_err(|error| Failure::new(Status::Failed, chain(&error)))?;
+    if output.is_json() {
+        Output::json(&report_json(&report))?;
+    } else {
+        print(&report, output)?;
+    }
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A report with the answer to the one question first.
+pub(super) fn report_json(report: &Report) -> Value {
+    let mut all = serde_json::to_value(report).unwrap_or_default();
+    if let Some(members) = all.as_object_mut() {
+        members.insert("intact".into(), json!(report.is_sound()));
+    }
+    all
+}
+
+fn print(report: &Report, output: Output) -> Result<(), Failure> {
+    for finding in &report.findings {
+        output.toned(Tone::Bad, &finding.to_string())?;
+    }
+    let read = format!(
+        "{} record(s) of {} writer(s), {} checkpoint(s)",
+        report.records, report.writers, report.checkpoints
+    );
+    if report.is_sound() {
+        output.toned(Tone::Good, &format!("whole: {read}"))?;
+    } else {
+        output.toned(Tone::Bad, &format!("broken in {} place(s): {read}", report.found))?;
+    }
+    if let Some(since) = report.unproven_since {
+        output.toned(Tone::Warn, &format!("the end of the record cannot be proved from {since} on"))?;
+    }
+    Ok(())
+}

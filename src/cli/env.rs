@@ -1,0 +1,90 @@
+//! `tollgate env`: a credential as variables, for where `exec` cannot wrap the command.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use secrecy::ExposeSecret;
+
+use super::ask::AskArgs;
+use super::client::Granted;
+use super::environment::{dotenv, shell, variables};
+use super::failure::{Failure, Status};
+use super::output::{Output, Tone};
+
+/// How the variables are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// `export NAME='value'` lines, for `eval`.
+    Shell,
+    /// `NAME=value` lines.
+    Dotenv,
+}
+
+/// Arguments of `env`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  eval \"$(tollgate env deploy/production)\"
+  tollgate env deploy/production --file \"$GITHUB_ENV\"
+
+In a CI job the output would end in the log, so this refuses there without --print. The lease is not ended for
+you; it dies at its time. Prefer `tollgate exec`.")]
+pub(super) struct EnvArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// How to write the variables.
+    #[arg(long, value_enum, default_value = "shell")]
+    format: Format,
+    /// Append NAME=value lines to this file, such as `$GITHUB_ENV`, and print nothing.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["print", "format"])]
+    file: Option<PathBuf>,
+    /// Print even where the output is a CI log; values are masked first where the platform can.
+    #[arg(long)]
+    print: bool,
+}
+
+/// Exchanges and writes the variables.
+pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
+    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    if in_ci && !args.print && args.file.is_none() {
+        return Err(Failure::new(Status::Usage, "this would print a credential into a CI log").with_hint(
+            "use `tollgate exec ROLE -- COMMAND`, or --file \"$GITHUB_ENV\"; --print does it all the same",
+        ));
+    }
+    let granted = args.ask.exchange(output).await?;
+    mask(&granted);
+    let variables = variables(&granted);
+    let unwritable = |message: String| Failure::new(Status::Failed, message);
+    if let Some(path) = &args.file {
+        let text = dotenv(&variables).map_err(unwritable)?;
+        return append(path, text.expose_secret().as_bytes());
+    }
+    let text = match args.format {
+        Format::Shell => shell(&variables),
+        Format::Dotenv => dotenv(&variables).map_err(unwritable)?,
+    };
+    Output::raw(text.expose_secret().as_bytes())?;
+    Ok(())
+}
+
+/// Tells GitHub's runner to mask the values, on standard error so that `eval` does not see it.
+fn mask(granted: &Granted) {
+    if std::env::var_os("GITHUB_ACTIONS").is_some() {
+        for secret in granted.secrets() {
+            Output::note(Tone::Faint, &format!("::add-mask::{secret}"));
+        }
+    }
+}
+
+/// Appends to a file that, if it is new, only its owner can read.
+fn append(path: &Path, text: &[u8]) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text))
+        .map_err(|error| Failure::new(Status::Failed, format!("{}: {error}", path.display())))
+}

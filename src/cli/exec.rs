@@ -1,0 +1,132 @@
+//! `tollgate exec`: a command with a credential in its environment, which ends with it.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::ExposeSecret;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::ask::AskArgs;
+use super::client::{Broker, Granted};
+use super::environment::{CONFLICTING, variables};
+use super::failure::{Failure, Status};
+use super::output::{Output, Tone};
+use super::whoami::print_members;
+
+/// Longest that ending the lease may hold up the job's end.
+const END_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Arguments of `exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollgate exec deploy/production -- aws s3 sync dist s3://shop-production
+  tollgate exec vault/app-secrets --ttl 5m -- vault kv get secret/shop
+  tollgate exec deploy/production --scope artifacts --wait -- ./deploy.sh
+  tollgate exec deploy/production --dry-run
+
+The command's exit status becomes this one's. 64: wrong arguments; 69: no broker; 77: denied.")]
+pub(super) struct ExecArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Leave the lease alive when the command ends.
+    #[arg(long)]
+    keep: bool,
+    /// Ask what would be granted, and run nothing.
+    #[arg(long, conflicts_with_all = ["keep", "command"])]
+    dry_run: bool,
+    /// The command and its arguments.
+    #[arg(last = true, required_unless_present = "dry_run", value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Exchanges, runs the command, ends the lease, and gives the command's exit status.
+pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Failure> {
+    if args.dry_run {
+        return dry_run(&args.ask, output).await.map(|()| ExitCode::SUCCESS);
+    }
+    let granted = args.ask.exchange(output).await?;
+    Output::note(
+        Tone::Faint,
+        &format!(
+            "lease {} of decision {}, dies at {}",
+            granted.lease.id, granted.decision, granted.lease.dies_at
+        ),
+    );
+    let ended = run_command(&args.command, &granted).await;
+    if !args.keep {
+        end(&args.ask.connection.url, &granted).await;
+    }
+    ended.map(exit_code)
+}
+
+/// Prints what would be granted; a denial fails as it would for real.
+async fn dry_run(ask: &AskArgs, output: Output) -> Result<(), Failure> {
+    let token = ask.connection.token().await?;
+    let answer = Broker::new(&ask.connection.url)?.dry_run(&token, &ask.body(true)).await?;
+    if output.is_json() {
+        return Ok(Output::json(&answer)?);
+    }
+    print_members(&answer, output, 0)
+}
+
+async fn run_command(command: &[OsString], granted: &Granted) -> Result<ExitStatus, Failure> {
+    let [program, arguments @ ..] = command else {
+        return Err(Failure::new(Status::Usage, "no command given"));
+    };
+    let mut child = Command::new(program);
+    child.args(arguments);
+    for name in CONFLICTING {
+        child.env_remove(name);
+    }
+    for variable in variables(granted) {
+        child.env(variable.name, variable.value.expose_secret());
+    }
+    let child = child.spawn().map_err(|error| {
+        Failure::new(Status::Failed, format!("cannot run {}: {error}", program.to_string_lossy()))
+    })?;
+    wait_forwarding_signals(child).await
+}
+
+/// Waits for the child and passes on what a CI runner or a terminal sends to stop it.
+async fn wait_forwarding_signals(mut child: Child) -> Result<ExitStatus, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
+    loop {
+        let received = tokio::select! {
+            status = child.wait() => return Ok(status?),
+            _ = interrupt.recv() => Signal::INT,
+            _ = terminate.recv() => Signal::TERM,
+            _ = hangup.recv() => Signal::HUP,
+            _ = quit.recv() => Signal::QUIT,
+        };
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // The child may have ended between the signal and here; the next wait tells.
+            let _ = kill_process(pid, received);
+        }
+    }
+}
+
+async fn end(url: &str, granted: &Granted) {
+    let ending = async { Broker::new(url)?.end(&granted.lease).await.map_err(Failure::from) };
+    let failed = match tokio::time::timeout(END_TIMEOUT, ending).await {
+        Ok(Ok(())) => return,
+        Ok(Err(failure)) => failure.message,
+        Err(_) => "no answer in time".to_owned(),
+    };
+    let dies = &granted.lease.dies_at;
+    Output::note(Tone::Warn, &format!("the lease could not be ended ({failed}); it dies at {dies}"));
+}
+
+/// The command's status as a shell reports it: 128 plus the signal that killed it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}

@@ -1,0 +1,67 @@
+//! `tollgate explain`: a decision, for the one it was made about and for the security team.
+
+use clap::Args;
+
+use super::ask::Connection;
+use super::client::Broker;
+use super::failure::{Failure, Status};
+use super::output::Output;
+use super::source::{SourceArgs, chain};
+use super::whoami::print_members;
+use crate::domain::DecisionId;
+use crate::ledger::Reader;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollgate explain 019c...                      all of it, from the broker's store, on its machine
+  tollgate explain 019c... --remote             what the broker tells this job about its own decision
+
+The store's answer holds every fact, its origin, and what each package said. The broker's holds what the
+configuration lets callers see.")]
+pub(super) struct ExplainArgs {
+    /// The decision's id.
+    decision: DecisionId,
+    /// Ask the broker with this job's token, instead of reading the store.
+    #[arg(long)]
+    remote: bool,
+    #[command(flatten)]
+    connection: RemoteArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Only needed with `--remote`.
+#[derive(Debug, Args)]
+struct RemoteArgs {
+    #[command(flatten)]
+    connection: Option<Connection>,
+}
+
+/// Finds the record and prints it.
+pub(super) async fn run(args: ExplainArgs, output: Output) -> Result<(), Failure> {
+    let record = match (args.remote, args.connection.connection) {
+        (true, Some(connection)) => {
+            let token = connection.token().await?;
+            let path = format!("v1/decisions/{}", args.decision);
+            Broker::new(&connection.url)?.get(&path, &token).await?
+        }
+        (true, None) => return Err(Failure::new(Status::Usage, "--remote needs --url or TOLLGATE_URL")),
+        (false, _) => from_store(&args.source, args.decision)?,
+    };
+    if output.is_json() {
+        return Ok(Output::json(&record)?);
+    }
+    print_members(&record, output, 0)
+}
+
+fn from_store(source: &SourceArgs, decision: DecisionId) -> Result<serde_json::Value, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::new(Status::Failed, chain(error));
+    let store = source.checked()?.config.settings.store.sqlite;
+    let reader = Reader::open(&store).map_err(|error| failed(&error))?;
+    let record = reader.decision(decision).map_err(|error| failed(&error))?;
+    let record = record.ok_or_else(|| {
+        Failure::new(Status::Failed, format!("there is no decision {decision} in {}", store.display()))
+    })?;
+    serde_json::to_value(&record).map_err(|error| failed(&error))
+}

@@ -1,0 +1,82 @@
+//! `tollgate serve`: the broker, until it is told to stop.
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::failure::{Failure, Status};
+use super::output::{Output, Tone};
+use super::source::{SourceArgs, chain, failure_of};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::telemetry::{self, FILTER_VARIABLE, Format, Metrics};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollgate serve --config /etc/tollgate/config
+  TOLLGATE_SERVER__LISTEN=127.0.0.1:8443 tollgate serve
+
+SIGHUP and `tollgate reload` read the configuration again; SIGTERM and Ctrl-C finish what is in flight and stop.
+A configuration that `tollgate check` refuses does not start: exit status 64, no port bound.")]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value = "json")]
+    log_format: LogFormat,
+    /// What is logged, such as info or tollgate=debug.
+    #[arg(long, env = FILTER_VARIABLE, default_value = telemetry::DEFAULT_FILTER)]
+    log: String,
+}
+
+/// Starts, reloads on SIGHUP, and stops in order.
+pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> {
+    let format = match args.log_format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Pretty => Format::Pretty,
+    };
+    telemetry::init(format, &args.log).map_err(|error| Failure::new(Status::Usage, chain(&error)))?;
+    let metrics = Metrics::install().map_err(|error| Failure::new(Status::Failed, chain(&error)))?;
+    tokio::spawn(metrics.clone().upkeep());
+
+    let app = App::start(args.source.source(), Clock::system(), Some(metrics))
+        .await
+        .map_err(|error| failure_of(&error))?;
+    if output.is_json() {
+        Output::json(&json!({ "listening": app.address() }))?;
+    } else {
+        output.toned(Tone::Good, &format!("listening on {}", app.address()))?;
+    }
+
+    let (mut hangup, mut terminate, mut interrupt) =
+        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(&app).await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("stopping: no new connections, finishing what is in flight");
+    app.stop().await;
+    Ok(())
+}
+
+async fn reload(app: &App) {
+    if let Err(problems) = app.reload().await {
+        for problem in &problems {
+            tracing::error!(code = problem.code, file = %problem.file.display(), "{}", problem.message);
+        }
+        tracing::error!("the last good configuration stays in force");
+    }
+}

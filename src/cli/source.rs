@@ -1,0 +1,69 @@
+//! Where a command finds the configuration.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::failure::{Failure, Status};
+use crate::app::{Checked, Source, StartError, check};
+use crate::config::Problems;
+
+/// The configuration directory.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    /// Configuration directory.
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "DIR", default_value = "config")]
+    pub(super) config: PathBuf,
+}
+
+impl SourceArgs {
+    /// The directory with the environment laid over it.
+    pub(super) fn source(&self) -> Source {
+        // A variable that is not UTF-8 is not one of ours: their names are ASCII, and their values must be text.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Source { directory: self.config.clone(), environment: environment.collect() }
+    }
+
+    /// Loads it and fails with all problems if one of them is an error.
+    pub(super) fn checked(&self) -> Result<Checked, Failure> {
+        check(&self.source()).map_err(|refused| failure_of(&refused.into()))
+    }
+}
+
+/// A start that failed, with the exit status that says whose fault it is.
+pub(super) fn failure_of(error: &StartError) -> Failure {
+    match error {
+        StartError::Config(problems) => broken(problems),
+        StartError::Ledger(crate::ledger::LedgerError::InUse(_)) => {
+            Failure::new(Status::Usage, error.to_string())
+        }
+        StartError::Ledger(_)
+        | StartError::Unavailable(_)
+        | StartError::Url(_)
+        | StartError::Signing(_)
+        | StartError::Identity(_)
+        | StartError::Facts(_)
+        | StartError::Provider(_)
+        | StartError::Tls(_)
+        | StartError::Bind(_)
+        | StartError::Admin { .. } => Failure::new(Status::Failed, chain(error)),
+    }
+}
+
+fn broken(problems: &Problems) -> Failure {
+    let text: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Failure::new(Status::Usage, format!("the configuration has errors\n{}", text.join("\n")))
+        .with_hint("tollgate check prints the same without starting anything")
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
