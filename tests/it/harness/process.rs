@@ -1,0 +1,81 @@
+//! The real program as a process, for what a process does: exit statuses, signals, crashes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test, with an empty environment but for the path.
+pub(crate) fn tollgate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    if let Some(roots) = std::env::var_os("SSL_CERT_FILE") {
+        command.env("SSL_CERT_FILE", roots);
+    }
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    tollgate().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A running `tollgate serve`; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+}
+
+impl Server {
+    /// Starts the broker on `config` and waits until it listens. `crash_at` names a failpoint, or is empty.
+    pub(crate) fn start(config: &Path, crash_at: &str) -> Self {
+        let mut child = tollgate()
+            .args(["--json", "serve", "--log", "warn", "--config"])
+            .arg(config)
+            .env("TOLLGATE_CRASH_AT", crash_at)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "the broker did not start: {line:?}");
+        Self { child }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for a process that is about to end by itself.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < Duration::from_mins(1), "the broker did not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends a signal by name, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already, perhaps.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,35 @@
+//! Every threat that the project claims to withstand has a test that carries its id in its name.
+
+use std::path::Path;
+
+/// The ids claimed, as the threat model lists them.
+const CLAIMED: &[&str] = &[
+    "i_01", "i_02", "i_03", "i_04", "i_05", "i_06", "i_07", "i_08", "i_09", "i_10", "i_11", "i_12", "i_13",
+    "i_14", "i_15", "i_18", "i_19", "i_20", //
+    "p_01", "p_02", "p_03", "p_04", "p_05", "p_06", "p_07", "p_08", "p_11", "p_12", "p_13", "p_14",
+    "p_15", //
+    "c_01", "c_02", "c_03", "c_05", "c_06", "c_07", "c_08", "c_09", "c_10", "c_11", "c_13", "c_14",
+    "c_16", //
+    "s_01", "s_02", "s_07", "s_08", "s_09", "s_10", "s_11", "s_13", "s_14",
+];
+
+fn sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_claimed_threat_has_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    sources(&root.join("src"), &mut text);
+    sources(&root.join("tests"), &mut text);
+    let missing: Vec<_> = CLAIMED.iter().filter(|id| !text.contains(&format!("fn {id}_"))).collect();
+    assert!(missing.is_empty(), "no test is named after {missing:?}");
+}
