@@ -51,9 +51,9 @@ impl Output {
 
     /// One JSON value on one line of standard output.
     pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, value)?;
-        out.write_all(b"\n")
+        let mut line = serde_json::to_vec(value)?;
+        line.push(b'\n');
+        Self::raw(&line)
     }
 
     /// One line of text on standard output; nothing with `--json`.
@@ -61,7 +61,7 @@ impl Output {
         if self.json {
             return Ok(());
         }
-        writeln!(anstream::stdout().lock(), "{}", printable(text))
+        unless_closed(writeln!(anstream::stdout().lock(), "{}", printable(text)))
     }
 
     /// One toned line of text on standard output; nothing with `--json`.
@@ -70,12 +70,12 @@ impl Output {
             return Ok(());
         }
         let style = tone.style();
-        writeln!(anstream::stdout().lock(), "{style}{}{style:#}", printable(text))
+        unless_closed(writeln!(anstream::stdout().lock(), "{style}{}{style:#}", printable(text)))
     }
 
     /// Exact bytes on standard output, for what another program reads.
     pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
-        io::stdout().lock().write_all(bytes)
+        unless_closed(io::stdout().lock().write_all(bytes))
     }
 
     /// One toned line on standard error.
@@ -83,6 +83,14 @@ impl Output {
         let style = tone.style();
         // A closed standard error leaves nobody to tell.
         let _ = writeln!(anstream::stderr().lock(), "{style}{}{style:#}", printable(text));
+    }
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
 }
 
@@ -94,6 +102,13 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure_and_a_full_disk_is() {
+        let failed = |kind: io::ErrorKind| unless_closed(Err(kind.into()));
+        assert!(failed(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(failed(io::ErrorKind::StorageFull).is_err());
+    }
 
     #[test]
     fn text_from_a_server_cannot_steer_the_terminal() {
