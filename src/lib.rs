@@ -7,6 +7,7 @@ pub mod domain;
 pub mod clock;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+pub mod json;
 pub mod net;
 pub mod secret;
 pub mod telemetry;

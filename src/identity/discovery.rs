@@ -10,9 +10,9 @@ use serde_json::Value;
 use url::{Host, Position, Url};
 
 use super::keys::{KeySet, KeySetError};
-use super::strict::{self, Limits, StrictError};
 use crate::config::Issuer;
 use crate::domain::IssuerUrl;
+use crate::json::{self, JsonError, Limits};
 use crate::net::{Client, NetError, Request, Rules};
 
 /// Longest that each of the two requests may take.
@@ -48,7 +48,7 @@ pub(super) enum FetchError {
     },
     /// Not strict JSON: an HTML page, for example.
     #[error("the discovery document cannot be read")]
-    Discovery(#[source] StrictError),
+    Discovery(#[source] JsonError),
     /// `issuer` is not the configured one (OpenID Connect Discovery, section 4.3).
     #[error("the discovery document is of another issuer")]
     OtherIssuer,
@@ -112,7 +112,7 @@ impl Origin {
     }
 
     fn jwks_uri(&self, discovery: &[u8]) -> Result<Url, FetchError> {
-        let discovery = strict::object(discovery, LIMITS).map_err(FetchError::Discovery)?;
+        let discovery = json::object(discovery, LIMITS).map_err(FetchError::Discovery)?;
         let text = |name| discovery.get(name).and_then(Value::as_str);
         if text("issuer") != Some(self.issuer.as_str()) {
             return Err(FetchError::OtherIssuer);
@@ -195,7 +195,7 @@ mod tests {
             assert!(matches!(jwks_uri(&origin, &document), Err(FetchError::OtherIssuer)), "{document}");
         }
         let twice = br#"{"issuer":"https://a.example","jwks_uri":"https://a.example/k","issuer":"x"}"#;
-        assert!(matches!(origin.jwks_uri(twice), Err(FetchError::Discovery(StrictError::Duplicate))));
+        assert!(matches!(origin.jwks_uri(twice), Err(FetchError::Discovery(JsonError::Duplicate(_)))));
     }
 
     #[test]

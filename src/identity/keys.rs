@@ -15,8 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::strict::{self, Limits, StrictError};
 use crate::config::Algorithm;
+use crate::json::{self, JsonError, Limits};
 
 /// The most keys that a set may hold.
 const MAX_KEYS: usize = 64;
@@ -30,7 +30,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 pub(super) enum KeySetError {
     /// Not strict JSON.
     #[error("the key set cannot be read")]
-    Json(#[from] StrictError),
+    Json(#[from] JsonError),
     /// No array `keys` of objects.
     #[error("the key set has no array `keys` of objects")]
     NoKeys,
@@ -86,7 +86,7 @@ pub(super) struct KeySet {
 impl KeySet {
     /// Reads a key set and keeps what can verify an identity token.
     pub(super) fn parse(document: &[u8]) -> Result<Self, KeySetError> {
-        let document = strict::object(document, LIMITS)?;
+        let document = json::object(document, LIMITS)?;
         let keys = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::NoKeys)?;
         if keys.len() > MAX_KEYS {
             return Err(KeySetError::TooMany);
@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn i_09_refuses_documents_that_are_no_bounded_key_set() {
         let parse = |text: &str| KeySet::parse(text.as_bytes());
-        assert!(matches!(parse("<html>"), Err(KeySetError::Json(StrictError::NotJson(_)))));
-        assert!(matches!(parse(r#"{"keys":[],"keys":[]}"#), Err(KeySetError::Json(StrictError::Duplicate))));
+        assert!(matches!(parse("<html>"), Err(KeySetError::Json(JsonError::NotJson { .. }))));
+        assert!(matches!(parse(r#"{"keys":[],"keys":[]}"#), Err(KeySetError::Json(JsonError::Duplicate(_)))));
         assert!(matches!(parse(r#"{"keys":{}}"#), Err(KeySetError::NoKeys)));
         assert!(matches!(parse(r#"{"keys":["x"]}"#), Err(KeySetError::NoKeys)));
         let many = json!({"keys": vec![json!({}); MAX_KEYS + 1]}).to_string();

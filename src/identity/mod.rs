@@ -13,7 +13,6 @@ mod extra;
 mod jwks;
 mod keys;
 mod profile;
-mod strict;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::keys::{VerifyingKey, algorithm_named};
-use super::strict::{self, Limits, StrictError};
 use crate::config::Algorithm;
 use crate::domain::{Code, Refusal};
+use crate::json::{self, JsonError, Limits};
 
 /// Longest token, bytes. GitHub's and GitLab's have one to two thousand.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -45,7 +45,7 @@ pub(super) enum TokenError {
         part: &'static str,
         /// Why.
         #[source]
-        source: StrictError,
+        source: JsonError,
     },
     /// A header member that is never accepted, or of the wrong type.
     #[error("the token's header member `{0}` is not accepted")]
@@ -88,7 +88,7 @@ impl<'a> Unverified<'a> {
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
         let (signed, header, payload, signature) = split(token)?;
         let header = Header::read(&decode(header)?)?;
-        let claims = strict::object(&decode(payload)?, LIMITS)
+        let claims = json::object(&decode(payload)?, LIMITS)
             .map_err(|source| TokenError::Json { part: "payload", source })?;
         // A logout token need not say so in `typ` (OpenID Connect Back-Channel Logout, section 2.4); this claim
         // marks it, and every security event (RFC 8417, section 2.2).
@@ -163,7 +163,7 @@ impl Header {
     /// the token that it is to verify (RFC 8725, sections 2.8 and 3.10).
     fn read(json: &[u8]) -> Result<Self, TokenError> {
         let members =
-            strict::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })?;
+            json::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })?;
         if let Some(member) = REFUSED_MEMBERS.iter().find(|member| members.contains_key(**member)) {
             return Err(TokenError::Header(member));
         }
@@ -204,11 +204,11 @@ impl From<TokenError> for Refusal {
             TokenError::TooLarge(_) => Code::TokenTooLarge,
             TokenError::Shape(_) => Code::TokenMalformed,
             TokenError::Json { source, .. } => match source {
-                StrictError::Duplicate => Code::TokenDuplicateKey,
-                StrictError::TooDeep(_)
-                | StrictError::TooMany(_)
-                | StrictError::NotAnObject
-                | StrictError::NotJson(_) => Code::TokenMalformed,
+                JsonError::Duplicate(_) => Code::TokenDuplicateKey,
+                JsonError::TooDeep(_)
+                | JsonError::TooMany(_)
+                | JsonError::NotAnObject
+                | JsonError::NotJson { .. } => Code::TokenMalformed,
             },
             TokenError::Header(_) => Code::TokenHeaderRefused,
             TokenError::AlgorithmUnknown | TokenError::AlgorithmNotConfigured(_) => {

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::domain::{FactKey, Scalar};
+use crate::json::{self, JsonError, Limits};
 
 /// Longest text that a source may give as a fact, bytes. Records and caches hold it.
 const MAX_TEXT_BYTES: usize = 1024;
+
+/// What an answer may hold; a forge's answer about one commit has a few hundred values, six levels deep.
+const LIMITS: Limits = Limits { depth: 32, values: 65_536 };
 
 /// What one source said.
 pub(super) type Facts = BTreeMap<FactKey, Scalar>;
@@ -15,8 +19,8 @@ pub(super) type Facts = BTreeMap<FactKey, Scalar>;
 /// An answer that does not give every fact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::facts) enum BadAnswer {
-    #[error("the answer is not JSON")]
-    NotJson,
+    #[error("the answer cannot be read")]
+    Json(#[from] JsonError),
     #[error("the answer has nothing at `{pointer}` for `{key}`")]
     Missing { key: FactKey, pointer: String },
     #[error("the answer's value for `{key}` is {kind}, not text, a whole number, true or false")]
@@ -27,7 +31,7 @@ pub(in crate::facts) enum BadAnswer {
 
 /// Reads every fact out of `body` (JSON Pointer, RFC 6901).
 pub(super) fn read(body: &[u8], pointers: &BTreeMap<FactKey, String>) -> Result<Facts, BadAnswer> {
-    let document: Value = serde_json::from_slice(body).map_err(|_| BadAnswer::NotJson)?;
+    let document = json::value(body, LIMITS)?;
     let read = |(key, pointer): (&FactKey, &String)| {
         let found = document.pointer(pointer);
         let found = found.ok_or_else(|| BadAnswer::Missing { key: key.clone(), pointer: pointer.clone() })?;
@@ -70,9 +74,12 @@ mod tests {
 
     #[test]
     fn p_11_anything_else_is_a_failure() {
-        assert_eq!(read_one("<html>signed: true</html>"), Err(BadAnswer::NotJson));
-        assert_eq!(read_one(""), Err(BadAnswer::NotJson));
-        assert_eq!(read_one(r#"{"a":[{"b":true}]} {}"#), Err(BadAnswer::NotJson));
+        for no_json in ["<html>signed: true</html>", "", r#"{"a":[{"b":true}]} {}"#] {
+            assert!(
+                matches!(read_one(no_json), Err(BadAnswer::Json(JsonError::NotJson { .. }))),
+                "{no_json}"
+            );
+        }
         assert!(matches!(read_one(r#"{"a":[]}"#), Err(BadAnswer::Missing { .. })));
         for other in ["null", "[true]", r#"{"c":true}"#, "1.5", "18446744073709551615"] {
             let body = format!(r#"{{"a":[{{"b":{other}}}]}}"#);
@@ -80,6 +87,12 @@ mod tests {
         }
         let long = format!(r#"{{"a":[{{"b":"{}"}}]}}"#, "x".repeat(MAX_TEXT_BYTES + 1));
         assert!(matches!(read_one(&long), Err(BadAnswer::TooLong(_))));
+    }
+
+    #[test]
+    fn p_11_a_key_that_appears_twice_is_a_failure() {
+        let twice = read_one(r#"{"a":[{"b":false,"b":true}]}"#);
+        assert_eq!(twice, Err(BadAnswer::Json(JsonError::Duplicate("b".into()))));
     }
 
     #[test]

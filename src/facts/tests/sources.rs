@@ -147,7 +147,7 @@ async fn p_11_nonsense_is_a_failure_and_never_a_value() {
         (404, SIGNED, "it answered with status 404 Not Found"),
         (206, SIGNED, "it answered with status 206 Partial Content"),
         (302, SIGNED, "the answer redirects, which is not followed"),
-        (200, "<html>verified</html>", "the answer is not JSON"),
+        (200, "<html>verified</html>", "the answer cannot be read: not JSON (line 1, column 1)"),
         (200, "{}", "the answer has nothing at `/verification/verified` for `commit_signed`"),
         (
             200,

@@ -1,7 +1,8 @@
 //! JSON read strictly: a key that appears twice refuses, at any depth, and depth and size are capped.
 //!
 //! Two parsers that pick different members of `{"aud": "a", "aud": "b"}` disagree about who a token is for
-//! (RFC 8259, section 4, leaves it open). Keys are compared after unescaping: `"\u0061ud"` is `"aud"`.
+//! (RFC 8259, section 4, leaves it open). Keys are compared after unescaping: `"\u0061ud"` is `"aud"`. An error never
+//! quotes the text, which may hold a secret.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,42 +12,60 @@ use serde_json::{Map, Number, Value};
 
 /// What one document may hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub struct Limits {
     /// Objects and arrays inside each other.
     pub depth: usize,
-    /// Values in the whole document: members and array elements, nested ones included.
+    /// Members and array elements in the whole document, nested ones included.
     pub values: usize,
 }
 
 /// Why a document was not read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StrictError {
-    /// Two members of one object have the same name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Two members of one object have this name. It is outsiders' text, and therefore not in the message.
     #[error("a JSON key appears twice in one object")]
-    Duplicate,
+    Duplicate(String),
     /// Nested too deeply.
     #[error("JSON is nested deeper than {0} levels")]
     TooDeep(usize),
     /// Too many members and elements.
-    #[error("JSON holds more than {0} values")]
+    #[error("JSON holds more than {0} keys and items")]
     TooMany(usize),
     /// Another value than an object.
     #[error("JSON is not an object")]
     NotAnObject,
     /// Not JSON at all, or something follows it.
-    #[error("not JSON")]
-    NotJson(#[source] serde_json::Error),
+    #[error("not JSON (line {line}, column {column})")]
+    NotJson {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
 }
 
-/// Reads exactly one JSON object.
-pub(super) fn object(bytes: &[u8], limits: Limits) -> Result<Map<String, Value>, StrictError> {
+/// Reads exactly one JSON value.
+///
+/// # Errors
+/// [`JsonError`], but never [`JsonError::NotAnObject`].
+pub fn value(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     let budget = Budget { limits, left: Cell::new(limits.values), broken: Cell::new(None) };
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let read = Element { budget: &budget, depth: 0 }.deserialize(&mut json);
-    match read.and_then(|value| json.end().map(|()| value)) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(StrictError::NotAnObject),
-        Err(source) => Err(budget.broken.take().unwrap_or(StrictError::NotJson(source))),
+    read.and_then(|value| json.end().map(|()| value)).map_err(|error| {
+        let syntax = JsonError::NotJson { line: error.line(), column: error.column() };
+        budget.broken.take().unwrap_or(syntax)
+    })
+}
+
+/// Reads exactly one JSON object.
+///
+/// # Errors
+/// [`JsonError`].
+pub fn object(bytes: &[u8], limits: Limits) -> Result<Map<String, Value>, JsonError> {
+    match value(bytes, limits)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(JsonError::NotAnObject),
     }
 }
 
@@ -54,11 +73,11 @@ pub(super) fn object(bytes: &[u8], limits: Limits) -> Result<Map<String, Value>,
 struct Budget {
     limits: Limits,
     left: Cell<usize>,
-    broken: Cell<Option<StrictError>>,
+    broken: Cell<Option<JsonError>>,
 }
 
 impl Budget {
-    fn refuse<E: serde::de::Error>(&self, error: StrictError) -> E {
+    fn refuse<E: serde::de::Error>(&self, error: JsonError) -> E {
         let text = E::custom(&error);
         self.broken.set(Some(error));
         text
@@ -66,7 +85,7 @@ impl Budget {
 
     fn spend<E: serde::de::Error>(&self) -> Result<(), E> {
         let left = self.left.get().checked_sub(1);
-        self.left.set(left.ok_or_else(|| self.refuse(StrictError::TooMany(self.limits.values)))?);
+        self.left.set(left.ok_or_else(|| self.refuse(JsonError::TooMany(self.limits.values)))?);
         Ok(())
     }
 }
@@ -81,7 +100,7 @@ struct Element<'a> {
 impl Element<'_> {
     fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= self.budget.limits.depth {
-            return Err(self.budget.refuse(StrictError::TooDeep(self.budget.limits.depth)));
+            return Err(self.budget.refuse(JsonError::TooDeep(self.budget.limits.depth)));
         }
         Ok(Self { depth: self.depth + 1, ..self })
     }
@@ -91,7 +110,6 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
-        self.budget.spend()?;
         json.deserialize_any(self)
     }
 }
@@ -135,6 +153,7 @@ impl<'de> Visitor<'de> for Element<'_> {
         let inner = self.inside()?;
         let mut elements = Vec::new();
         while let Some(element) = array.next_element_seed(inner)? {
+            self.budget.spend()?;
             elements.push(element);
         }
         Ok(Value::Array(elements))
@@ -144,9 +163,10 @@ impl<'de> Visitor<'de> for Element<'_> {
         let inner = self.inside()?;
         let mut members = Map::new();
         while let Some(key) = object.next_key::<String>()? {
+            self.budget.spend()?;
             // Before the value is read: a second, huge value of the same key costs nothing.
             if members.contains_key(&key) {
-                return Err(self.budget.refuse(StrictError::Duplicate));
+                return Err(self.budget.refuse(JsonError::Duplicate(key)));
             }
             members.insert(key, object.next_value_seed(inner)?);
         }
@@ -161,7 +181,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { depth: 3, values: 10 };
 
-    fn read(text: &str) -> Result<Map<String, Value>, StrictError> {
+    fn read(text: &str) -> Result<Map<String, Value>, JsonError> {
         object(text.as_bytes(), LIMITS)
     }
 
@@ -173,7 +193,7 @@ mod tests {
             r#"{"a":{"b":1,"b":1}}"#,
             r#"{"a":[{"b":1,"b":{"c":[[[[[[]]]]]]}}]}"#,
         ] {
-            assert!(matches!(read(text), Err(StrictError::Duplicate)), "{text}");
+            assert!(matches!(read(text), Err(JsonError::Duplicate(_))), "{text}");
         }
         assert!(read(r#"{"aud":1,"Aud":2,"a":{"aud":3}}"#).is_ok(), "names are case-sensitive");
     }
@@ -181,20 +201,28 @@ mod tests {
     #[test]
     fn i_09_caps_depth_and_count() {
         assert!(read(r#"{"a":[[1]]}"#).is_ok());
-        assert!(matches!(read(r#"{"a":[[[1]]]}"#), Err(StrictError::TooDeep(3))));
-        assert!(read(r#"{"a":[1,2,3,4,5,6,7,8]}"#).is_ok());
-        assert!(matches!(read(r#"{"a":[1,2,3,4,5,6,7,8,9]}"#), Err(StrictError::TooMany(10))));
+        assert!(matches!(read(r#"{"a":[[[1]]]}"#), Err(JsonError::TooDeep(3))));
+        assert!(read(r#"{"a":[1,2,3,4,5,6,7,8,9]}"#).is_ok());
+        assert!(matches!(read(r#"{"a":[1,2,3,4,5,6,7,8,9,10]}"#), Err(JsonError::TooMany(10))));
     }
 
     #[test]
     fn refuses_what_is_not_one_object() {
-        assert!(matches!(read("[]"), Err(StrictError::NotAnObject)));
-        assert!(matches!(read("null"), Err(StrictError::NotAnObject)));
+        assert!(matches!(read("[]"), Err(JsonError::NotAnObject)));
+        assert!(matches!(read("null"), Err(JsonError::NotAnObject)));
         for text in ["", "{", "{} {}", "{}x", "\u{feff}{}", "{'a':1}", r#"{"a":1e999}"#, r#"{"a":"\ud800"}"#]
         {
-            assert!(matches!(read(text), Err(StrictError::NotJson(_))), "{text}");
+            assert!(matches!(read(text), Err(JsonError::NotJson { .. })), "{text}");
         }
         assert!(object(b"{\"a\":\"\xff\"}", LIMITS).is_err());
+    }
+
+    #[test]
+    fn s_01_an_error_does_not_quote_the_text() {
+        for text in [r#"{"token":"hunter2" x"#, r#"{"hunter2":1,"hunter2":1}"#] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     proptest! {
