@@ -4,7 +4,7 @@
 
 pub mod attributes;
 pub mod aws;
-pub mod registry;
+pub mod origin;
 pub mod template;
 
 mod duration;

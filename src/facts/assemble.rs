@@ -7,9 +7,9 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::registry::TOKEN_KEYS;
 use super::{Context, IdentityInput, Input, Operation, Origin, Resource, SourceFailure};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
+use crate::config::origin::TOKEN_KEYS;
 use crate::config::{Role, Row, Target, TargetKind};
 use crate::domain::{Ask, AttributeName, FactKey, Scalar, ScopeName, Ttl};
 use crate::identity::Caller;

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::SourceFailure;
 use super::assemble::value_of;
-use super::registry::Collision;
 use super::source::{InvalidSource, Placeholder, Source};
 use crate::config::{Config, Role, Row, TableBinding, Target, TargetTable};
 use crate::domain::{Ask, Code, FactKey, Refusal, RoleName, Scalar, TargetName};
@@ -61,9 +60,6 @@ pub enum SetupError {
         #[source]
         source: InvalidSource,
     },
-    /// Two origins of one key.
-    #[error(transparent)]
-    Collision(#[from] Collision),
 }
 
 /// What the sources of a role gave.

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::assemble::Pieces;
 use super::bound::{Bound, SetupError, Sourced};
 use super::source::Source;
-use super::{Facts, Ungathered, declared, registry};
+use super::{Facts, Ungathered, declared};
 use crate::clock::Clock;
 use crate::config::{Config, Role, Row};
 use crate::domain::{Ask, Code, DecisionId, Refusal, RoleName, ScopeName};
@@ -28,9 +28,8 @@ impl Gatherer {
     /// Sets up the sources of `config` and binds its roles to them.
     ///
     /// # Errors
-    /// [`SetupError`]: a dangling name, a source that cannot work, or a key with two origins.
+    /// [`SetupError`]: a dangling name, or a source that cannot work. That each key has one origin, `config` has checked.
     pub fn new(config: &Config, clock: Clock) -> Result<Self, SetupError> {
-        registry::check(config)?;
         let mut sources = HashMap::new();
         for (name, settings) in &config.settings.sources {
             let source = Source::new(name, settings, clock.clone())

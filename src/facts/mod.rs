@@ -11,7 +11,6 @@ mod bound;
 mod declared;
 mod gather;
 mod input;
-mod registry;
 mod schema;
 mod source;
 #[cfg(test)]
@@ -20,7 +19,6 @@ mod tests;
 pub use bound::SetupError;
 pub use gather::Gatherer;
 pub use input::{Context, IdentityInput, Input, Operation, Resource, Runner};
-pub use registry::Collision;
 pub use schema::input_schema;
 pub use source::{InvalidSource, InvalidTemplate};
 

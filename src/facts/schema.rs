@@ -23,8 +23,8 @@ mod tests {
 
     use super::*;
     use crate::config::attributes::RESERVED_IDENTITY_KEYS;
+    use crate::config::origin::{RESOURCE_KEYS, SERVER_KEYS};
     use crate::facts::Runner;
-    use crate::facts::registry::SERVER_KEYS;
     use crate::facts::testing::plain_facts;
 
     /// Follows a `$ref` into `$defs`.
@@ -122,5 +122,6 @@ mod tests {
         };
         assert_eq!(fixed("IdentityInput"), sorted(RESERVED_IDENTITY_KEYS));
         assert_eq!(fixed("Context"), sorted(SERVER_KEYS));
+        assert_eq!(fixed("Resource"), sorted(RESOURCE_KEYS));
     }
 }

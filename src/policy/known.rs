@@ -3,31 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::collect::Kind;
-use crate::config::attributes::profile_attributes;
+use crate::config::attributes::{RESERVED_IDENTITY_KEYS, profile_attributes};
+use crate::config::origin::{RESOURCE_KEYS, SERVER_KEYS, TOKEN_KEYS};
 use crate::config::{Config, Role};
 
 /// Members of `input`.
 pub(super) const ROOTS: [&str; 7] =
     ["operation", "identity", "runner", "resource", "context", "declared", "history"];
-
-/// Members of `input.resource`.
-const RESOURCE: [&str; 6] = ["role", "provider", "tenant", "environment", "labels", "scopes"];
-
-/// Members of `input.identity` that every identity has.
-const IDENTITY: [&str; 8] =
-    ["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "claims"];
-
-/// Members of `input.context` that every request has, or that repeat an attribute.
-const CONTEXT: [&str; 8] = [
-    "branch",
-    "environment",
-    "requested_ttl",
-    "requested_ttl_seconds",
-    "source_ip",
-    "time",
-    "timestamp",
-    "weekday",
-];
 
 /// Keys with a type that never changes.
 const TYPED: [(&[&str], Kind); 21] = [
@@ -70,8 +52,8 @@ impl Known {
     /// Over all issuers and roles of `config`.
     pub(super) fn new(config: &Config) -> Self {
         let own = config.issuers.values().flat_map(|issuer| issuer.attributes.keys());
-        let fixed = IDENTITY.into_iter().chain(profile_attributes()).map(str::to_owned);
-        let mut context: BTreeSet<String> = CONTEXT.into_iter().map(str::to_owned).collect();
+        let fixed = RESERVED_IDENTITY_KEYS.iter().copied().chain(profile_attributes()).map(str::to_owned);
+        let mut context: BTreeSet<String> = context_of_all().map(str::to_owned).collect();
         let mut declared = BTreeSet::new();
         for role in config.roles.values() {
             context.extend(context_of(config, role));
@@ -87,10 +69,15 @@ impl Known {
             Some("identity") => all(&self.identity),
             Some("context") => all(&self.context),
             Some("declared") => all(&self.declared),
-            Some("resource") => Some(RESOURCE.to_vec()),
+            Some("resource") => Some(RESOURCE_KEYS.to_vec()),
             _ => None,
         }
     }
+}
+
+/// The keys of `input.context` that every request has, or that repeat an attribute.
+fn context_of_all() -> impl Iterator<Item = &'static str> {
+    SERVER_KEYS.iter().chain(TOKEN_KEYS).copied()
 }
 
 /// The keys of `input.context` that a request for `role` may have.
@@ -98,5 +85,5 @@ pub(super) fn context_of(config: &Config, role: &Role) -> BTreeSet<String> {
     let sources = role.sources.iter().filter_map(|name| config.settings.sources.get(name));
     let facts = sources.flat_map(|source| source.facts.keys());
     let keys = facts.chain(role.declared.keys()).map(ToString::to_string);
-    keys.chain(CONTEXT.into_iter().map(str::to_owned)).collect()
+    keys.chain(context_of_all().map(str::to_owned)).collect()
 }

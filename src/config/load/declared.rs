@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::known::Known;
-use super::source::reserved;
 use crate::config::reader::{Field, Reader};
 use crate::config::template::placeholders;
-use crate::config::{DeclaredKey, DeclaredType};
+use crate::config::{DeclaredKey, DeclaredType, origin};
 use crate::domain::{FactKey, Scalar};
 
 /// A role's declared keys.
@@ -23,7 +22,7 @@ pub(super) fn key(key: &FactKey, field: &Field<'_>, known: &Known<'_>) -> Option
     let mut sources = known.sources.iter().filter_map(|(name, source)| Some((name, source.as_ref()?)));
     let source = sources.find(|(_, source)| source.facts.contains_key(key));
     let source = source.map(|(name, _)| format!("the source `{}`", name.as_str()));
-    if let Some(owner) = reserved(key).map(str::to_owned).or(source) {
+    if let Some(owner) = origin::owner(key.as_str()).map(str::to_owned).or(source) {
         let message = format!(
             "`{key}` comes from {owner}; the caller cannot declare it too, for a fact has exactly one origin"
         );

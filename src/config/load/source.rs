@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{Around, endpoint, secret};
 use crate::config::reader::{Field, Reader};
-use crate::config::{FactSource, SourceAuth, attributes, registry, template};
+use crate::config::{FactSource, SourceAuth, origin, template};
 use crate::domain::FactKey;
 
 /// Headers that the HTTP client sets itself; to set them twice is to smuggle.
@@ -52,7 +52,7 @@ pub(super) fn source(r: &mut Reader<'_>, around: &Around<'_>) -> Option<FactSour
 
 /// One fact: where its value stands in the answer.
 fn fact(key: &FactKey, field: &Field<'_>) -> Option<String> {
-    if let Some(owner) = reserved(key) {
+    if let Some(owner) = origin::owner(key.as_str()) {
         let message = format!("`{key}` already comes from {owner}; a fact has exactly one origin");
         field.refuse("fact_origin", &message, "give the fact another name");
     }
@@ -65,17 +65,6 @@ fn fact(key: &FactKey, field: &Field<'_>) -> Option<String> {
         );
     }
     Some(pointer.to_owned())
-}
-
-/// Who owns `key` already, whatever the roles are.
-pub(super) fn reserved(key: &FactKey) -> Option<&'static str> {
-    if registry::SERVER_KEYS.contains(&key.as_str()) {
-        Some("Tollgate itself")
-    } else if registry::TOKEN_KEYS.contains(&key.as_str()) || attributes::is_profile_attribute(key.as_str()) {
-        Some("the verified token")
-    } else {
-        None
-    }
 }
 
 /// True for a JSON pointer (RFC 6901, section 3).

@@ -1,7 +1,6 @@
 //! `roles/**/*.toml`.
 
 use super::{Tree, tree};
-use crate::config::registry::{KeyOrigin, Registry};
 use crate::domain::Ttl;
 
 const API: &str = "roles/api.toml";
@@ -134,29 +133,6 @@ fn p_12_two_sources_of_one_fact_never_serve_one_role() {
     twice.stops("fact_origin", "roles/api.toml:6 sources[1]");
     let message = twice.one().message;
     assert!(message.contains("`commits`") && message.contains("`other`"), "{message}");
-}
-
-#[test]
-fn p_12_the_registry_gives_each_key_one_origin() {
-    let config = add("sources = [\"commits\"]\ndeclared.ticket = { type = \"text\" }").clean();
-    let keys = Registry::for_role(&config.roles["api"], &config);
-    for (key, origin) in [
-        ("operation", KeyOrigin::Server),
-        ("context.time", KeyOrigin::Server),
-        ("context.branch", KeyOrigin::Token),
-        ("context.environment", KeyOrigin::Token),
-        ("context.commit_signed", KeyOrigin::Source("commits".into())),
-        ("context.ticket", KeyOrigin::Declared),
-        ("declared.ticket", KeyOrigin::Declared),
-        ("identity.trust", KeyOrigin::Token),
-        ("identity.repository_id", KeyOrigin::Token),
-        ("resource.role", KeyOrigin::Role),
-    ] {
-        assert_eq!(keys.get(key), Some(&origin), "{key}");
-    }
-    assert!(!keys.contains_key("context.repository"));
-    let other = Registry::for_role(&config.roles["vault"], &config);
-    assert!(!other.contains_key("context.commit_signed") && !other.contains_key("context.ticket"));
 }
 
 #[test]
