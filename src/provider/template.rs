@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::upstream::quote;
 use crate::config::Row;
+use crate::config::template::{self, InvalidTemplate, Part};
 use crate::domain::{AttributeName, PrincipalKey, TenantName};
 use crate::facts::Facts;
 
@@ -41,9 +42,9 @@ pub(super) struct Values<'a> {
 /// Why a text cannot be filled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
-    /// `{` without `}`, or one placeholder inside another.
-    #[error("{0:?} has a brace that does not close, or braces within braces")]
-    Braces(String),
+    /// Not a template.
+    #[error("{0:?}: {1}")]
+    Template(String, InvalidTemplate),
     /// Nothing has that name.
     #[error("{{{0}}} is neither a column of the target table nor an attribute of this identity")]
     Unknown(String),
@@ -102,39 +103,25 @@ impl<'a> Values<'a> {
         Ok(Found { text, from_table: false })
     }
 
-    /// `template` with every `{name}` replaced.
-    ///
-    /// `${…}` stays: it is a policy variable that the role's author wrote, and no value can bring a `$`.
+    /// `text` with every `{name}` replaced.
     ///
     /// # Errors
     /// [`Unfit`].
-    pub(super) fn fill(&self, template: &str, place: Place) -> Result<String, Unfit> {
-        let braces = || Unfit::Braces(template.to_owned());
-        let mut filled = String::with_capacity(template.len() + 32);
-        let mut rest = template;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, tail) = after.split_once('}').ok_or_else(braces)?;
-            if name.contains('{') || before.contains('}') {
-                return Err(braces());
+    pub(super) fn fill(&self, text: &str, place: Place) -> Result<String, Unfit> {
+        let parts = template::parts(text).map_err(|why| Unfit::Template(text.to_owned(), why))?;
+        let alone = parts.len() == 1;
+        let mut filled = String::with_capacity(text.len() + 32);
+        for part in parts {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Placeholder(name) => {
+                    let found = self.find(name)?;
+                    // A table may hold whole ARNs, for it is reviewed; a claim may not bring a field of one.
+                    check(name, &found.text, place, found.from_table && alone)?;
+                    filled.push_str(&found.text);
+                }
             }
-            filled.push_str(before);
-            if before.ends_with('$') {
-                filled.push('{');
-                filled.push_str(name);
-                filled.push('}');
-            } else {
-                let found = self.find(name)?;
-                // A table may hold whole ARNs, for it is reviewed; a claim may not bring a field of one.
-                let whole = found.from_table && before.is_empty() && tail.is_empty() && filled.is_empty();
-                check(name, &found.text, place, whole)?;
-                filled.push_str(&found.text);
-            }
-            rest = tail;
         }
-        if rest.contains('}') {
-            return Err(braces());
-        }
-        filled.push_str(rest);
         Ok(filled)
     }
 }
@@ -218,12 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn c_02_keeps_wildcards_and_variables_that_the_author_wrote() {
-        let template = "arn:aws:s3:::b/${aws:PrincipalTag/team}/{name}/*";
-        assert_eq!(
-            fill(template, "x", Place::Resource).unwrap(),
-            "arn:aws:s3:::b/${aws:PrincipalTag/team}/x/*"
-        );
+    fn c_02_keeps_the_wildcards_that_the_author_wrote_and_no_policy_variables() {
+        let filled = fill("arn:aws:s3:::b/{name}/*", "x", Place::Resource);
+        assert_eq!(filled.unwrap(), "arn:aws:s3:::b/x/*");
+        let variable = fill("arn:aws:s3:::b/${aws:username}", "x", Place::Resource);
+        assert!(matches!(variable, Err(Unfit::Template(..))));
     }
 
     #[test]

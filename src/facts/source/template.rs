@@ -6,6 +6,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use crate::config::template;
 use crate::domain::{AttributeName, FactKey};
 
 /// All but the unreserved characters (RFC 3986, section 2.3).
@@ -49,8 +50,8 @@ pub(in crate::facts) enum Placeholder {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
     /// Braces that do not pair, or hold no name.
-    #[error("write placeholders as {{attribute}}, {{attribute:path}} or {{declared.key}}")]
-    Placeholder,
+    #[error(transparent)]
+    Placeholder(#[from] template::InvalidTemplate),
     /// A placeholder before the path begins.
     #[error("scheme and host must be written out; placeholders belong in the path or the query")]
     Host,
@@ -134,21 +135,11 @@ fn push_value(text: &mut String, value: &str, shape: Shape) -> Result<(), Render
 }
 
 fn parts(text: &str) -> Result<Vec<Part>, InvalidTemplate> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some((literal, tail)) = rest.split_once('{') {
-        let (inside, after) = tail.split_once('}').ok_or(InvalidTemplate::Placeholder)?;
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal.to_owned()));
-        }
-        parts.push(placeholder(inside)?);
-        rest = after;
-    }
-    if !rest.is_empty() {
-        parts.push(Part::Literal(rest.to_owned()));
-    }
-    let stray = |part: &Part| matches!(part, Part::Literal(literal) if literal.contains('}'));
-    if parts.iter().any(stray) { Err(InvalidTemplate::Placeholder) } else { Ok(parts) }
+    let part = |part| match part {
+        template::Part::Text(text) => Ok(Part::Literal(text.to_owned())),
+        template::Part::Placeholder(inside) => placeholder(inside),
+    };
+    template::parts(text)?.into_iter().map(part).collect()
 }
 
 fn placeholder(inside: &str) -> Result<Part, InvalidTemplate> {
@@ -160,7 +151,7 @@ fn placeholder(inside: &str) -> Result<Part, InvalidTemplate> {
         Some(key) => key.parse().map(Placeholder::Declared),
         None => name.parse().map(Placeholder::Attribute),
     };
-    name.map(|name| Part::Value { name, shape }).map_err(|_| InvalidTemplate::Placeholder)
+    name.map(|name| Part::Value { name, shape }).map_err(|_| template::InvalidTemplate::Name.into())
 }
 
 #[cfg(test)]
