@@ -4,7 +4,12 @@
 //! and a placeholder where an account id belongs all look right at a glance. Sources: IAM user guide, "IAM
 //! identifiers"; IAM JSON policy grammar; STS API reference, `AssumeRole`.
 
+mod session_policy;
+
 use super::template::{self, Part};
+
+pub(crate) use session_policy::policy_characters;
+pub use session_policy::{MAX_MANAGED_POLICIES, MAX_POLICY_CHARACTERS};
 
 /// Partitions that targets may name.
 pub const PARTITIONS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];

@@ -16,7 +16,6 @@ mod rule;
 mod scope;
 mod secret;
 mod server;
-mod sessions;
 mod settings;
 mod sharing;
 mod source;

@@ -23,8 +23,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use aws::session_policy_characters;
-
 use self::aws::Aws;
 use self::federation::Federation;
 use self::jwt::Jwt;

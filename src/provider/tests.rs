@@ -151,11 +151,3 @@ fn a_target_that_cannot_be_set_up_says_which_and_why() {
     let broken = setup(|t| t.ca_file = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into()));
     assert_eq!(broken, "target vault: the HTTP client cannot be built");
 }
-
-#[test]
-fn estimates_the_session_policy_of_aws_roles_only() {
-    let mut role = aws_role("arn:aws:iam::123456789012:role/deploy");
-    role.scopes = [("read".parse().unwrap(), ScopeSpec::Aws(aws_scope(&["s3:GetObject"], &["*"])))].into();
-    assert!(session_policy_characters(&role).is_some_and(|characters| (100..500).contains(&characters)));
-    assert_eq!(session_policy_characters(&crate::facts::testing::role()), None);
-}

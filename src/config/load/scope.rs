@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use super::provider::{check_column, check_partition, check_placeholder};
 use super::role::Parts;
-use super::sessions;
 use super::target::is_vault_path;
+use crate::config::aws::{MAX_MANAGED_POLICIES, MAX_POLICY_CHARACTERS, policy_characters};
 use crate::config::reader::{Field, Reader};
 use crate::config::template::placeholders;
 use crate::config::{AwsScope, ScopeSpec, TargetKind, VaultScope, aws};
 use crate::domain::ScopeName;
 
-/// Most managed policies of one session (STS API reference, `AssumeRole`, `PolicyArns`).
-const MAX_MANAGED: usize = 10;
+/// From here on a session policy is worth a warning.
+const WARN_AT_CHARACTERS: usize = MAX_POLICY_CHARACTERS / 5 * 4;
 
 /// Reads one scope as the target's kind has it.
 pub(super) fn scope(field: &Field<'_>, parts: &Parts<'_>) -> Option<ScopeSpec> {
@@ -96,17 +96,16 @@ fn checked<E: std::fmt::Display>(
 /// Looks at all scopes together: what a caller who asks for everything would need.
 pub(super) fn check_all(r: &Reader<'_>, scopes: &BTreeMap<ScopeName, Option<ScopeSpec>>) {
     let aws: Vec<_> = scopes
-        .values()
-        .flatten()
-        .filter_map(|scope| match scope {
-            ScopeSpec::Aws(scope) => Some(scope),
-            ScopeSpec::Vault(_) | ScopeSpec::Jwt => None,
+        .iter()
+        .filter_map(|(name, scope)| match scope {
+            Some(ScopeSpec::Aws(scope)) => Some((name, scope)),
+            Some(ScopeSpec::Vault(_) | ScopeSpec::Jwt) | None => None,
         })
         .collect();
-    let managed: std::collections::BTreeSet<_> = aws.iter().flat_map(|scope| &scope.managed).collect();
-    if managed.len() > MAX_MANAGED {
+    let managed: std::collections::BTreeSet<_> = aws.iter().flat_map(|(_, scope)| &scope.managed).collect();
+    if managed.len() > MAX_MANAGED_POLICIES {
         let message = format!(
-            "all scopes together name {} managed policies; a session takes {MAX_MANAGED}",
+            "all scopes together name {} managed policies; a session takes {MAX_MANAGED_POLICIES}",
             managed.len()
         );
         r.warn(
@@ -116,11 +115,13 @@ pub(super) fn check_all(r: &Reader<'_>, scopes: &BTreeMap<ScopeName, Option<Scop
             "a request for all scopes would fail: merge policies, or split the role",
         );
     }
-    let size = sessions::policy_size(&aws);
-    if size >= sessions::WARN_AT {
+    if aws.is_empty() {
+        return;
+    }
+    let size = policy_characters(aws);
+    if size >= WARN_AT_CHARACTERS {
         let message = format!(
-            "the session policy of all scopes has about {size} of the {} characters that AWS takes",
-            sessions::LIMIT
+            "the session policy of all scopes has about {size} of the {MAX_POLICY_CHARACTERS} characters that AWS takes"
         );
         r.warn(
             "scopes",

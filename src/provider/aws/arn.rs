@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::aws::is_account;
+
 /// Longest role name (IAM User Guide, "IAM and AWS STS quotas").
 const MAX_NAME: usize = 64;
 /// Longest path, slashes included (same page).
@@ -77,22 +79,6 @@ impl fmt::Display for RoleArn {
     }
 }
 
-/// True for the ARN of a managed policy in `partition`, of AWS or of an account.
-pub(super) fn is_managed_policy(text: &str, partition: &str) -> bool {
-    let fields: Vec<&str> = text.split(':').collect();
-    let &["arn", of, "iam", "", account, resource] = fields.as_slice() else {
-        return false;
-    };
-    let fits = |path: &str| path.split('/').all(|part| !part.is_empty() && part.bytes().all(is_word));
-    of == partition
-        && (account == "aws" || is_account(account))
-        && resource.strip_prefix("policy/").is_some_and(fits)
-}
-
-fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// `[\w+=,.@-]`, as IAM writes the grammar of names.
 pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
@@ -135,22 +121,5 @@ mod tests {
         }
         let long = format!("arn:aws:iam::123456789012:role/{}", "a".repeat(65));
         assert_eq!(parse(&long), Err(InvalidRoleArn::Name));
-    }
-
-    #[test]
-    fn knows_managed_policies_of_aws_and_of_accounts() {
-        for good in ["arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::123456789012:policy/team/x"] {
-            assert!(is_managed_policy(good, "aws"), "{good}");
-            assert!(!is_managed_policy(good, "aws-cn"), "{good}");
-        }
-        for bad in [
-            "arn:aws:iam::aws:policy/",
-            "arn:aws:iam::aws:role/x",
-            "arn:aws:iam::me:policy/x",
-            "x",
-            "arn:aws:iam::aws:policy/*",
-        ] {
-            assert!(!is_managed_policy(bad, "aws"), "{bad}");
-        }
     }
 }

@@ -34,7 +34,7 @@ use super::template::{Place, Values};
 use super::upstream::{internal, unexpected, unfit};
 use super::{SetupError, below_floor};
 use crate::clock::Clock;
-use crate::config::{AwsAccess, AwsRole, AwsScope, AwsTarget, Role, ScopeSpec};
+use crate::config::{AwsAccess, AwsRole, AwsScope, AwsTarget, ScopeSpec};
 use crate::domain::{
     AwsKeys, Credential, Handle, Minted, Refusal, Revocability, ScopeName, TargetName, Window,
 };
@@ -175,16 +175,6 @@ impl Aws {
             window: request.window_ends.map(|window_ends| Window { window_ends, session_ends }),
         }
     }
-}
-
-/// Characters of the session policy that all scopes of `role` make together, of the 2,048 that AWS takes; none for a
-/// role of another kind. Placeholders count as written.
-pub fn session_policy_characters(role: &Role) -> Option<usize> {
-    let scopes = role.scopes.values().map(|scope| match scope {
-        ScopeSpec::Aws(scope) => Some(scope),
-        ScopeSpec::Vault(_) | ScopeSpec::Jwt => None,
-    });
-    scopes.collect::<Option<Vec<&AwsScope>>>().map(session_policy::estimate)
 }
 
 /// The settings of the granted scopes.

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use super::*;
-use crate::config::{ProviderRole, TargetKind};
+use crate::config::{ProviderRole, Role, TargetKind};
 use crate::domain::Code;
 use crate::ledger::Planned;
 use crate::ledger::testing::authorised;

@@ -15,16 +15,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::arn::is_managed_policy;
 use crate::config::AwsScope;
+use crate::config::aws::{MAX_MANAGED_POLICIES, MAX_POLICY_CHARACTERS, managed_policy};
 use crate::domain::{Code, Refusal, ScopeName};
 use crate::provider::template::{Place, Values};
 use crate::provider::upstream::{internal, unfit};
-
-/// Most characters of inline policy and managed ARNs together (STS API reference, `AssumeRole`, parameter `Policy`).
-const MAX_CHARACTERS: usize = 2048;
-/// Most managed policies (same page, parameter `PolicyArns`).
-const MAX_MANAGED: usize = 10;
 
 /// What a session is narrowed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +90,7 @@ pub(super) fn build<'a>(
             "the granted scopes come to no statement and no managed policy: that would be the whole role",
         ));
     }
-    if let Some(arn) = managed.iter().find(|arn| !is_managed_policy(arn, partition)) {
+    if let Some(arn) = managed.iter().find(|arn| managed_policy(arn) != Ok(partition)) {
         return Err(unfit(format!("{arn:?} is not the ARN of a managed policy in partition {partition}")));
     }
     statement.extend(window_ends.map(denials).into_iter().flatten());
@@ -156,40 +151,21 @@ impl SessionPolicy {
             let message = "the session policy of the granted scopes exceeds what AWS accepts";
             Err(Refusal::new(Code::SessionPolicyTooLarge, message).with_detail(detail))
         };
-        if self.managed.len() > MAX_MANAGED {
-            return too_large(format!("{} managed policies of at most {MAX_MANAGED}", self.managed.len()));
+        if self.managed.len() > MAX_MANAGED_POLICIES {
+            return too_large(format!(
+                "{} managed policies of at most {MAX_MANAGED_POLICIES}",
+                self.managed.len()
+            ));
         }
         let characters = self.characters();
-        if characters > MAX_CHARACTERS {
+        if characters > MAX_POLICY_CHARACTERS {
             return too_large(format!(
-                "{characters} of {MAX_CHARACTERS} characters ({}%); AWS also limits the packed size, with tags, which only it knows",
-                characters * 100 / MAX_CHARACTERS
+                "{characters} of {MAX_POLICY_CHARACTERS} characters ({}%); AWS also limits the packed size, with tags, which only it knows",
+                characters * 100 / MAX_POLICY_CHARACTERS
             ));
         }
         Ok(())
     }
-}
-
-/// Characters of the session policy of `scopes`, placeholders counted as written; of at most 2,048.
-///
-/// The packed size, which AWS limits too, cannot be known here.
-pub(super) fn estimate<'a>(scopes: impl IntoIterator<Item = &'a AwsScope>) -> usize {
-    let mut managed = BTreeSet::new();
-    let mut statement = Vec::new();
-    for scope in scopes {
-        managed.extend(&scope.managed);
-        statement.push(Statement {
-            sid: None,
-            effect: "Allow",
-            action: scope.actions.iter().map(String::as_str).collect(),
-            resource: scope.resources.clone(),
-            condition: None,
-        });
-    }
-    statement.extend(denials(Timestamp::UNIX_EPOCH));
-    let inline =
-        serde_json::to_string(&Document { version: "2012-10-17", statement }).map_or(0, |text| text.len());
-    inline + managed.into_iter().map(String::len).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -197,6 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::aws::policy_characters;
     use crate::provider::testing::{Identity, aws_scope, now};
 
     fn build_one(name: &str, scope: &AwsScope, window: Option<Timestamp>) -> Result<SessionPolicy, Refusal> {
@@ -287,18 +264,18 @@ mod tests {
         let long = format!("arn:aws:s3:::{}", "b".repeat(1900));
         let mut scope = aws_scope(&["s3:GetObject"], &[&long]);
         let fits = build_one("read", &scope, None).unwrap();
-        assert!(fits.characters() <= MAX_CHARACTERS);
-        scope.resources.push("x".repeat(MAX_CHARACTERS - fits.characters() - 2));
+        assert!(fits.characters() <= MAX_POLICY_CHARACTERS);
+        scope.resources.push("x".repeat(MAX_POLICY_CHARACTERS - fits.characters() - 2));
         let refusal = build_one("read", &scope, None).unwrap_err();
         assert_eq!(refusal.code, Code::SessionPolicyTooLarge);
         assert!(refusal.detail.unwrap().starts_with("2049 of 2048 characters (100%)"));
     }
 
     #[test]
-    fn c_03_the_estimate_is_never_below_a_window_without_values() {
-        let mut scope = aws_scope(&["s3:GetObject"], &["arn:aws:s3:::b/*"]);
+    fn c_03_what_the_configuration_is_warned_by_is_the_size_that_is_built() {
+        let mut scope = aws_scope(&["s3:GetObject"], &["arn:aws:s3:::b/{name}/*"]);
         scope.managed = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".into()];
-        let built = build_one("s3:read", &scope, Some(now())).unwrap();
-        assert_eq!(estimate([&scope]), built.characters());
+        let built = build_with("123456789012", &[("read", &scope)], Some(now())).unwrap();
+        assert_eq!(policy_characters([(&"read".parse().unwrap(), &scope)]), built.characters());
     }
 }
