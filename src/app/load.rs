@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Source, StartError};
 use crate::broker::Loaded;
+use crate::causes;
 use crate::clock::Clock;
 use crate::config::{Config, Problem, Problems, Settings};
 use crate::facts::Gatherer;
@@ -107,13 +108,12 @@ pub(super) fn open_ledger(
 
 /// A failure while building, as a problem of the whole configuration.
 pub(super) fn as_problem(error: &StartError) -> Problems {
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        message = format!("{message}: {inner}");
-        cause = inner.source();
-    }
     let mut problems = Problems::default();
-    problems.push(Problem::error(Path::new("."), "cannot_build", &message, "mend it and reload"));
+    problems.push(Problem::error(
+        Path::new("."),
+        "cannot_build",
+        &causes::in_full(error),
+        "mend it and reload",
+    ));
     problems
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
-use super::source::{SourceArgs, chain};
+use super::source::SourceArgs;
+use crate::causes;
 use crate::ledger::{Reader, Report};
 
 /// Arguments of `audit`.
@@ -55,7 +56,7 @@ pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Fai
     let report = verifying
         .await
         .map_err(|error| Failure::new(Status::Failed, error.to_string()))?
-        .map_err(|error| Failure::new(Status::Failed, chain(&error)))?;
+        .map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
     if output.is_json() {
         Output::json(&report_json(&report))?;
     } else {

@@ -13,7 +13,7 @@ use url::Url;
 use super::client::http_client;
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
-use super::source::chain;
+use crate::causes;
 use crate::clock::Clock;
 use crate::demo::{Demo, TokenProfile, TokenRequest};
 use crate::net::Request;
@@ -88,9 +88,10 @@ pub(super) async fn run(args: DemoArgs, output: Output) -> Result<ExitCode, Fail
 
 async fn walk(port: u16, exit: bool, output: Output) -> Result<ExitCode, Failure> {
     let quiet = telemetry::init(Format::Pretty, "off");
-    quiet.map_err(|error| Failure::new(Status::Failed, chain(&error)))?;
+    quiet.map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
     let demo = Demo::start(port, Clock::system()).await.map_err(|error| {
-        Failure::new(Status::Failed, chain(&error)).with_hint("another port: tollgate demo --port 0")
+        Failure::new(Status::Failed, causes::in_full(&error))
+            .with_hint("another port: tollgate demo --port 0")
     })?;
     let (demo, failed) = walk::Walk::new(demo, output)?.all().await?;
     if failed > 0 {

@@ -6,8 +6,9 @@ use super::ask::Connection;
 use super::client::Broker;
 use super::failure::{Failure, Status};
 use super::output::Output;
-use super::source::{SourceArgs, chain};
+use super::source::SourceArgs;
 use super::whoami::print_members;
+use crate::causes;
 use crate::domain::DecisionId;
 use crate::ledger::Reader;
 
@@ -56,7 +57,8 @@ pub(super) async fn run(args: ExplainArgs, output: Output) -> Result<(), Failure
 }
 
 fn from_store(source: &SourceArgs, decision: DecisionId) -> Result<serde_json::Value, Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::new(Status::Failed, chain(error));
+    let failed =
+        |error: &(dyn std::error::Error + 'static)| Failure::new(Status::Failed, causes::in_full(error));
     let store = source.checked()?.config.settings.store.sqlite;
     let reader = Reader::open(&store).map_err(|error| failed(&error))?;
     let record = reader.decision(decision).map_err(|error| failed(&error))?;

@@ -7,8 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::reload::ask;
-use super::source::{SourceArgs, chain};
+use super::source::SourceArgs;
 use crate::app::{AdminAnswer, AdminRequest, KeyReport, admin_socket, key_reports};
+use crate::causes;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ledger::Reader;
@@ -92,8 +93,8 @@ fn reader(settings: &Settings) -> Result<Reader, Failure> {
     Reader::open(&settings.store.sqlite).map_err(|error| failed(&error))
 }
 
-fn failed(error: &dyn std::error::Error) -> Failure {
-    Failure::new(Status::Failed, chain(error))
+fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(Status::Failed, causes::in_full(error))
 }
 
 fn print(keys: &[KeyReport], output: Output) -> Result<(), Failure> {

@@ -6,8 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
-use super::source::{SourceArgs, chain, failure_of};
+use super::source::{SourceArgs, failure_of};
 use crate::app::App;
+use crate::causes;
 use crate::clock::Clock;
 use crate::telemetry::{self, FILTER_VARIABLE, Format, Metrics};
 
@@ -45,8 +46,10 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         LogFormat::Json => Format::Json,
         LogFormat::Pretty => Format::Pretty,
     };
-    telemetry::init(format, &args.log).map_err(|error| Failure::new(Status::Usage, chain(&error)))?;
-    let metrics = Metrics::install().map_err(|error| Failure::new(Status::Failed, chain(&error)))?;
+    telemetry::init(format, &args.log)
+        .map_err(|error| Failure::new(Status::Usage, causes::in_full(&error)))?;
+    let metrics =
+        Metrics::install().map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
     tokio::spawn(metrics.clone().upkeep());
 
     let app = App::start(args.source.source(), Clock::system(), Some(metrics))

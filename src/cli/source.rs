@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::failure::{Failure, Status};
 use crate::app::{Checked, Source, StartError, check};
+use crate::causes;
 use crate::config::Problems;
 
 /// The configuration directory.
@@ -47,7 +48,7 @@ pub(super) fn failure_of(error: &StartError) -> Failure {
         | StartError::Provider(_)
         | StartError::Tls(_)
         | StartError::Bind(_)
-        | StartError::Admin { .. } => Failure::new(Status::Failed, chain(error)),
+        | StartError::Admin { .. } => Failure::new(Status::Failed, causes::in_full(error)),
     }
 }
 
@@ -55,15 +56,4 @@ fn broken(problems: &Problems) -> Failure {
     let text: Vec<_> = problems.iter().map(ToString::to_string).collect();
     Failure::new(Status::Usage, format!("the configuration has errors\n{}", text.join("\n")))
         .with_hint("tollgate check prints the same without starting anything")
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

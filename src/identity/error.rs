@@ -1,5 +1,6 @@
 //! Why identity cannot be set up.
 
+use crate::causes;
 use crate::domain::{InvalidName, IssuerName, IssuerUrl};
 use crate::net::NetError;
 
@@ -81,6 +82,6 @@ pub enum InlineKeysError {
 
 impl From<KeySetError> for InlineKeysError {
     fn from(error: KeySetError) -> Self {
-        Self::Unreadable(super::chain(&error))
+        Self::Unreadable(causes::in_full(&error))
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::Remembered;
 use super::discovery::{FetchError, Origin};
 use super::keys::{KeySet, VerifyingKey};
+use crate::causes;
 use crate::clock::{Clock, random_bytes};
 use crate::config::Algorithm;
 use crate::domain::{Code, Refusal};
@@ -219,7 +220,7 @@ impl KeyCache {
     }
 
     fn failed(&self, error: &FetchError) {
-        let text = super::chain(error);
+        let text = causes::in_full(error);
         tracing::warn!(issuer = %self.origin.issuer, error = %text, "the issuer's keys cannot be fetched");
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = backoff(attempts.failures);
@@ -238,7 +239,7 @@ impl KeyCache {
         match KeySet::parse(document.as_bytes()) {
             Ok(keys) => self.known.store(Some(Arc::new(Known { keys, fetched }))),
             Err(error) => {
-                let error = super::chain(&error);
+                let error = causes::in_full(&error);
                 tracing::warn!(%issuer, %error, "the remembered keys cannot be read");
             }
         }

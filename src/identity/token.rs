@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::keys::{VerifyingKey, algorithm_named};
+use crate::causes;
 use crate::config::Algorithm;
 use crate::domain::{Code, Refusal};
 use crate::json::{self, JsonError, Limits};
@@ -220,7 +221,7 @@ impl From<TokenError> for Refusal {
         };
         let refusal = Self::new(code, error.to_string());
         match error {
-            TokenError::Json { source, .. } => refusal.with_detail(super::chain(&source)),
+            TokenError::Json { source, .. } => refusal.with_detail(causes::in_full(&source)),
             TokenError::AlgorithmNotConfigured(algorithm) => {
                 refusal.with_detail(format!("{algorithm:?} is not among the issuer's algorithms"))
             }

@@ -1,7 +1,5 @@
 //! The client: one request, one bounded answer.
 
-use std::error::Error;
-use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use tokio::time::timeout;
 
 use super::address::{AddressRules, CheckedResolver, ResolveError};
 use super::{NetError, Request, Response, Rules};
+use crate::causes;
 
 /// Longest that name resolution, TCP and TLS together may take, within the request's own limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +44,7 @@ impl Client {
             .connect_timeout(connect_timeout)
             .tls_certs_merge(certificates(extra_roots.as_deref())?)
             .build()
-            .map_err(|error| NetError::Setup(in_full(&error)))?;
+            .map_err(|error| NetError::Setup(causes::in_full(&error)))?;
         Ok(Self { http, addresses, timeout, connect_timeout, max_bytes })
     }
 
@@ -74,7 +73,7 @@ impl Client {
     }
 
     fn explain(&self, host: String, error: reqwest::Error) -> NetError {
-        let refused = chain(&error).find_map(|cause| match cause.downcast_ref() {
+        let refused = causes::of(&error).find_map(|cause| match cause.downcast_ref() {
             Some(ResolveError::Refused(why)) => Some(why.clone()),
             Some(ResolveError::Lookup(_)) | None => None,
         });
@@ -108,8 +107,9 @@ fn builder() -> reqwest::ClientBuilder {
 
 fn certificates(pem: Option<&[u8]>) -> Result<Vec<reqwest::Certificate>, NetError> {
     let Some(pem) = pem else { return Ok(Vec::new()) };
-    let roots = reqwest::Certificate::from_pem_bundle(pem)
-        .map_err(|error| NetError::Setup(format!("the extra root certificates: {}", in_full(&error))))?;
+    let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| {
+        NetError::Setup(format!("the extra root certificates: {}", causes::in_full(&error)))
+    })?;
     if roots.is_empty() {
         return Err(NetError::Setup(
             "the extra root certificates: no certificate in the PEM text".to_owned(),
@@ -151,13 +151,4 @@ impl From<reqwest::Error> for Failed {
     fn from(error: reqwest::Error) -> Self {
         Self::Library(error)
     }
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |error| (*error).source())
-}
-
-/// An error and its causes in one line, for set-up errors that have no request and so no URL.
-fn in_full(error: &(dyn Error + 'static)) -> String {
-    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -2,11 +2,10 @@
 //!
 //! Nothing here may let a token through: a target, or whoever answers in its place, may echo what it was sent.
 
-use std::error::Error;
-
 use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::causes;
 use crate::domain::{Code, Refusal};
 use crate::net::NetError;
 
@@ -52,7 +51,7 @@ pub(super) fn internal(detail: impl Into<String>) -> Refusal {
 
 /// No usable HTTP answer came.
 pub(super) fn unreachable(error: &NetError) -> Refusal {
-    let detail = chain(error);
+    let detail = quote(&causes::in_full(error), &[]);
     match error {
         NetError::AddressRefused(_)
         | NetError::Unreachable { .. }
@@ -61,18 +60,6 @@ pub(super) fn unreachable(error: &NetError) -> Refusal {
         NetError::Redirect | NetError::TooLarge(_) => unexpected(detail),
         NetError::InvalidHeader(_) => internal(detail),
     }
-}
-
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    quote(&text, &[])
 }
 
 /// A target's words for the record: without `secrets`, control characters escaped, cut to a bounded length.

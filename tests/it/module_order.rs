@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Top to bottom, as the crate's map lists them. Entries of one line may use each other.
 const ORDER: &[&[&str]] = &[
     &["domain"],
-    &["clock", "secret", "json", "failpoints"],
+    &["clock", "secret", "json", "causes", "failpoints"],
     &["net"],
     &["telemetry"],
     &["config"],

@@ -9,11 +9,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command as Process;
 
 use super::{ROLE, fetch_token};
+use crate::causes;
 use crate::cli::audit::report_json;
 use crate::cli::client::{AskBody, Attempt, Broker, CredentialAnswer, Granted, new_idempotency_key};
 use crate::cli::failure::{Failure, Status};
 use crate::cli::output::{Output, Tone};
-use crate::cli::source::chain;
 use crate::cli::whoami::print_members;
 use crate::demo::{Demo, TokenProfile, TokenRequest};
 use crate::domain::Scalar;
@@ -211,8 +211,8 @@ fn summary(granted: &Granted) -> Value {
 }
 
 fn verify_store(store: &Path) -> Result<Value, String> {
-    let reader = Reader::open(store).map_err(|error| chain(&error))?;
-    let report = reader.verify(None).map_err(|error| chain(&error))?;
+    let reader = Reader::open(store).map_err(|error| causes::in_full(&error))?;
+    let report = reader.verify(None).map_err(|error| causes::in_full(&error))?;
     Ok(report_json(&report))
 }
 

@@ -7,7 +7,6 @@ mod answer;
 mod template;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use crate::causes;
 use crate::clock::Clock;
 use crate::config::{FactSource, SourceAuth};
 use crate::domain::{FactKey, Scalar};
@@ -183,14 +183,7 @@ impl SourceError {
         if let Self::Shared(first) = self {
             return first.detail();
         }
-        let mut detail = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            // Writing to a string cannot fail.
-            let _ = write!(detail, ": {error}");
-            cause = error.source();
-        }
-        detail
+        causes::in_full(self)
     }
 }
 

@@ -6,10 +6,11 @@ use aws_sdk_sts::config::http::HttpResponse;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use secrecy::SecretString;
 
+use crate::causes;
 use crate::domain::{Code, Refusal};
 use crate::net::NetError;
 use crate::provider::upstream::{
-    chain, internal, quote, refused, retry_after_text, throttled, unavailable, unexpected, unreachable,
+    internal, quote, refused, retry_after_text, throttled, unavailable, unexpected, unreachable,
 };
 
 /// Turns a failed call into a refusal, without `secrets`.
@@ -26,13 +27,13 @@ where
         SdkError::TimeoutError(_) => unavailable("no answer from STS in time"),
         SdkError::DispatchFailure(_) => match net_error(error) {
             Some(error) => unreachable(error),
-            None => unavailable(quote(&chain(error), secrets)),
+            None => unavailable(quote(&causes::in_full(error), secrets)),
         },
         SdkError::ResponseError(_) => {
-            unexpected(quote(&format!("not an answer of STS: {}", chain(error)), secrets))
+            unexpected(quote(&format!("not an answer of STS: {}", causes::in_full(error)), secrets))
         }
         // The SDK may add kinds: whatever they are, nothing was issued that anybody holds.
-        SdkError::ConstructionFailure(_) | _ => internal(quote(&chain(error), secrets)),
+        SdkError::ConstructionFailure(_) | _ => internal(quote(&causes::in_full(error), secrets)),
     }
 }
 
@@ -71,14 +72,7 @@ fn answered(
 
 /// Our own client's error, as deep as the SDK buried it.
 fn net_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a NetError> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
+    causes::of(error).find_map(|cause| cause.downcast_ref())
 }
 
 #[cfg(test)]
