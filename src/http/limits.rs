@@ -17,6 +17,7 @@ use super::body;
 use super::failure::Failure;
 use crate::config::Limits;
 use crate::domain::{Code, Refusal};
+use crate::telemetry;
 
 /// Seconds after which a shed request should come again.
 const SHED_RETRY_AFTER: u32 = 1;
@@ -52,7 +53,7 @@ pub(super) async fn admit(
 }
 
 fn shed() -> Failure {
-    metrics::counter!("tollgate_http_requests_shed_total").increment(1);
+    telemetry::request_shed();
     let message = "the server has as many requests in flight as it takes";
     Failure::request(Refusal::new(Code::Overloaded, message).with_retry_after(SHED_RETRY_AFTER))
 }

@@ -5,9 +5,6 @@
 //! failure), `decision`, `principal` (of a success), `peer` (the connection's address), `micros` and `bytes` (of the
 //! answer's body). Level: error for 5xx, warn for 4xx, debug for probes, info otherwise. A client that hangs up
 //! before the answer gives status 499.
-//!
-//! Metrics: `tollgate_http_requests_in_flight`, `tollgate_http_requests_total` by `route` and `status`,
-//! `tollgate_http_request_duration_seconds` by `route`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,6 +22,7 @@ use super::failure::Failure;
 use super::peer::Peer;
 use crate::clock::random_bytes;
 use crate::domain::{DecisionId, PrincipalKey};
+use crate::telemetry::{self, InFlight};
 
 /// The header that carries the request's id. An incoming one is not read: a caller could plant it in the logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -80,11 +78,11 @@ struct Running {
     peer: Option<IpAddr>,
     started: Instant,
     ended: bool,
+    _counted: InFlight,
 }
 
 impl Running {
     fn start(request: &Request, id: RequestId) -> Self {
-        metrics::gauge!("tollgate_http_requests_in_flight").increment(1.0);
         let matched = request.extensions().get::<MatchedPath>();
         Self {
             id,
@@ -94,6 +92,7 @@ impl Running {
             peer: request.extensions().get::<Peer>().map(|peer| peer.address.ip()),
             started: Instant::now(),
             ended: false,
+            _counted: InFlight::enter(),
         }
     }
 
@@ -112,11 +111,7 @@ impl Running {
 
     fn log(&self, line: &Line) {
         let elapsed = self.started.elapsed();
-        let status = line.status.to_string();
-        let route = self.route.clone();
-        metrics::counter!("tollgate_http_requests_total", "route" => route.clone(), "status" => status)
-            .increment(1);
-        metrics::histogram!("tollgate_http_request_duration_seconds", "route" => route).record(elapsed);
+        telemetry::request_ended(&self.route, line.status, elapsed);
 
         macro_rules! line {
             ($level:ident) => {
@@ -148,7 +143,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        metrics::gauge!("tollgate_http_requests_in_flight").decrement(1.0);
         if !self.ended {
             let (code, decision, principal) = (None, None, None);
             self.log(&Line { status: CLIENT_GONE, code, decision, principal, bytes: 0 });

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::kind::Kind;
 use super::settings::LedgerSettings;
 use crate::domain::{DecisionId, LeaseId};
+use crate::telemetry;
 
 /// Events that wait for a slow sink before the next ones are dropped.
 const QUEUE: usize = 8192;
@@ -146,7 +147,7 @@ impl Events {
         }
         if self.queue.try_send(line).is_err() {
             self.dropped += 1;
-            metrics::counter!("tollgate_events_dropped_total").increment(1);
+            telemetry::event_dropped();
         }
     }
 
@@ -168,7 +169,7 @@ fn write_all(sinks: &mut [Box<dyn Write + Send>], line: &impl Serialize) {
     line.push(b'\n');
     for sink in sinks {
         if let Err(error) = sink.write_all(&line).and_then(|()| sink.flush()) {
-            metrics::counter!("tollgate_events_dropped_total").increment(1);
+            telemetry::event_dropped();
             tracing::error!(%error, "a sink of audit events fails; the store has the record");
         }
     }

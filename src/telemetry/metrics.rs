@@ -19,12 +19,20 @@ pub mod names {
     pub const STEP_SECONDS: &str = "tollgate_step_duration_seconds";
     /// Gauge: leases that are alive.
     pub const LEASES_LIVE: &str = "tollgate_leases_live";
-    /// Gauge: requests being served.
-    pub const IN_FLIGHT: &str = "tollgate_in_flight";
+    /// Counter: HTTP requests that were answered, by `route` and `status`.
+    pub const REQUESTS: &str = "tollgate_http_requests_total";
+    /// Histogram: seconds from a request's head to its answer's, by `route`.
+    pub const REQUEST_SECONDS: &str = "tollgate_http_request_duration_seconds";
+    /// Gauge: HTTP requests being served.
+    pub const IN_FLIGHT: &str = "tollgate_http_requests_in_flight";
     /// Counter: requests turned away because too many were being served.
     pub const SHED: &str = "tollgate_shed_total";
     /// Histogram: records per commit of the ledger.
     pub const BATCH_SIZE: &str = "tollgate_ledger_batch_size";
+    /// Counter: commits of the ledger that failed.
+    pub const FAILED_COMMITS: &str = "tollgate_ledger_failed_commits_total";
+    /// Counter: audit events that a sink did not take; the store has their records.
+    pub const EVENTS_DROPPED: &str = "tollgate_events_dropped_total";
     /// Gauge: seconds since the keys of an `issuer` were last fetched.
     pub const ISSUER_KEYS_AGE: &str = "tollgate_issuer_keys_age_seconds";
 }
@@ -74,6 +82,7 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
     let full = |name: &str| Matcher::Full(name.to_owned());
     PrometheusBuilder::new()
         .set_buckets_for_metric(full(names::STEP_SECONDS), &STEP_BUCKETS)?
+        .set_buckets_for_metric(full(names::REQUEST_SECONDS), &STEP_BUCKETS)?
         .set_buckets_for_metric(full(names::BATCH_SIZE), &BATCH_BUCKETS)
 }
 
@@ -82,12 +91,18 @@ fn describe() {
     describe_counter!(names::REFUSALS, "Refusals, by code.");
     describe_histogram!(names::STEP_SECONDS, Unit::Seconds, "Time that each step of the path took.");
     describe_gauge!(names::LEASES_LIVE, "Leases that are alive.");
-    describe_gauge!(names::IN_FLIGHT, "Requests being served.");
+    describe_counter!(names::REQUESTS, "HTTP requests that were answered, by route and status.");
+    describe_histogram!(names::REQUEST_SECONDS, Unit::Seconds, "Time that HTTP requests took, by route.");
+    describe_gauge!(names::IN_FLIGHT, "HTTP requests being served.");
     describe_counter!(names::SHED, "Requests turned away because too many were being served.");
     describe_histogram!(names::BATCH_SIZE, "Records per commit of the ledger.");
+    describe_counter!(names::FAILED_COMMITS, "Commits of the ledger that failed.");
+    describe_counter!(names::EVENTS_DROPPED, "Audit events that a sink did not take.");
     describe_gauge!(names::ISSUER_KEYS_AGE, Unit::Seconds, "Time since an issuer's keys were last fetched.");
     // A counter that appears with its first event hides that event from rate().
-    counter!(names::SHED).increment(0);
+    for name in [names::SHED, names::FAILED_COMMITS, names::EVENTS_DROPPED] {
+        counter!(name).increment(0);
+    }
     gauge!(names::IN_FLIGHT).increment(0.0);
 }
 
@@ -196,12 +211,29 @@ pub fn batch_committed(records: u32) {
     histogram!(names::BATCH_SIZE).record(records);
 }
 
+/// Counts a commit of the ledger that failed.
+pub fn commit_failed() {
+    counter!(names::FAILED_COMMITS).increment(1);
+}
+
+/// Counts an audit event that a sink did not take.
+pub fn event_dropped() {
+    counter!(names::EVENTS_DROPPED).increment(1);
+}
+
+/// Counts and times an HTTP request. `route` is the matched pattern, never a path: that would be an unbounded label.
+pub fn request_ended(route: &str, status: u16, took: Duration) {
+    let route = route.to_owned();
+    counter!(names::REQUESTS, "route" => route.clone(), "status" => status.to_string()).increment(1);
+    histogram!(names::REQUEST_SECONDS, "route" => route).record(took);
+}
+
 /// Records how old an issuer's keys are. The label is bounded: issuers come from configuration, never from a token.
 pub fn issuer_keys_aged(issuer: &IssuerName, age: Duration) {
     gauge!(names::ISSUER_KEYS_AGE, "issuer" => issuer.as_str().to_owned()).set(age);
 }
 
-/// Counts one request as being served until it is dropped, however it ends.
+/// Counts one HTTP request as being served until it is dropped, however it ends.
 #[derive(Debug)]
 pub struct InFlight(());
 
@@ -243,6 +275,9 @@ mod tests {
             batch_committed(7);
             issuer_keys_aged(&"github".parse().unwrap(), Duration::from_secs(90));
             request_shed();
+            commit_failed();
+            event_dropped();
+            request_ended("/token", 200, Duration::from_millis(1));
         });
         for line in [
             r#"tollgate_exchanges_total{outcome="leased",code="none"} 1"#,
@@ -254,7 +289,11 @@ mod tests {
             r#"tollgate_ledger_batch_size_bucket{le="8"} 1"#,
             r#"tollgate_issuer_keys_age_seconds{issuer="github"} 90"#,
             "tollgate_leases_live 3",
+            r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,
+            r#"tollgate_http_request_duration_seconds_bucket{route="/token",le="+Inf"} 1"#,
             "tollgate_shed_total 1",
+            "tollgate_ledger_failed_commits_total 1",
+            "tollgate_events_dropped_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }
@@ -263,9 +302,13 @@ mod tests {
             names::REFUSALS,
             names::STEP_SECONDS,
             names::LEASES_LIVE,
+            names::REQUESTS,
+            names::REQUEST_SECONDS,
             names::IN_FLIGHT,
             names::SHED,
             names::BATCH_SIZE,
+            names::FAILED_COMMITS,
+            names::EVENTS_DROPPED,
             names::ISSUER_KEYS_AGE,
         ] {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}");
@@ -275,9 +318,9 @@ mod tests {
     #[test]
     fn requests_in_flight_are_counted_until_they_end() {
         let during = rendered(|| std::mem::forget(InFlight::enter()));
-        assert!(during.lines().any(|line| line == "tollgate_in_flight 1"), "{during}");
+        assert!(during.lines().any(|line| line == "tollgate_http_requests_in_flight 1"), "{during}");
         let after = rendered(|| drop(InFlight::enter()));
-        assert!(after.lines().any(|line| line == "tollgate_in_flight 0"), "{after}");
+        assert!(after.lines().any(|line| line == "tollgate_http_requests_in_flight 0"), "{after}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::event::Events;
 use crate::ledger::settings::LedgerSettings;
 use crate::secret::Fingerprint;
+use crate::telemetry;
 
 /// Most steps in one transaction.
 const BATCH: usize = 256;
@@ -191,7 +192,7 @@ impl Writer {
 
     fn fail(works: Vec<Box<dyn Work>>, error: &rusqlite::Error) {
         let why = Unavailable::from(error);
-        metrics::counter!("tollgate_ledger_failed_commits_total").increment(1);
+        telemetry::commit_failed();
         tracing::error!(%error, steps = works.len(), "the ledger cannot record");
         for work in works {
             work.settle(Err(why.clone()));
