@@ -44,7 +44,7 @@ impl Ledger {
         let (sealed, fetched) = read
             .inspect_err(|error| tracing::error!(%issuer, %error, "remembered keys cannot be read"))
             .ok()??;
-        let opened = self.sealer.open(&issuer_context(issuer), &sealed);
+        let opened = self.sealer.open(&issuer_context(issuer, fetched), &sealed);
         let plain = opened
             .inspect_err(|error| tracing::error!(%issuer, %error, "remembered keys do not open: not used"))
             .ok()?;
@@ -52,12 +52,12 @@ impl Ledger {
     }
 
     async fn seal_issuer_keys(&self, issuer: &IssuerUrl, jwks: &str, fetched: Timestamp) {
-        let sealed = match self.sealer.seal(&issuer_context(issuer), jwks.as_bytes()) {
+        let fetched_at = fetched.as_millisecond();
+        let sealed = match self.sealer.seal(&issuer_context(issuer, fetched_at), jwks.as_bytes()) {
             Ok(sealed) => sealed,
             Err(error) => return tracing::error!(%issuer, %error, "an issuer's keys cannot be sealed"),
         };
-        let intent =
-            KeepIssuerKeys { issuer: issuer.to_string(), sealed, fetched_at: fetched.as_millisecond() };
+        let intent = KeepIssuerKeys { issuer: issuer.to_string(), sealed, fetched_at };
         if let Err(why) = self.store.run(intent).await {
             tracing::warn!(%issuer, %why, "an issuer's keys cannot be remembered");
         }
@@ -65,9 +65,9 @@ impl Ledger {
 }
 
 /// Sealed although public: whoever can write to the store must not be able to plant a key that tokens are verified
-/// with, nor to exchange the keys of two issuers.
-fn issuer_context(issuer: &IssuerUrl) -> String {
-    format!("issuer-keys:{issuer}")
+/// with, nor to exchange the keys of two issuers, nor to make old keys, withdrawn since, young again.
+fn issuer_context(issuer: &IssuerUrl, fetched_at: i64) -> String {
+    format!("issuer-keys:{fetched_at}:{issuer}")
 }
 
 impl Remembered for Ledger {

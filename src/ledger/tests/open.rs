@@ -114,3 +114,15 @@ async fn issuer_keys_are_remembered_and_cannot_be_planted() {
     bench.ledger.store.poke(exchange).await;
     assert_eq!(bench.ledger.last_keys(&ours).await, None);
 }
+
+#[tokio::test]
+async fn i_02_remembered_issuer_keys_cannot_be_made_young_again() {
+    let bench = Bench::new();
+    let issuer = "https://issuer.example".parse().unwrap();
+    bench.ledger.keep_keys(&issuer, "{\"keys\":[]}", noon()).await;
+    let younger = |store: &Connection| {
+        assert_eq!(store.execute("UPDATE issuer_keys SET fetched_at = fetched_at + 86400000", []), Ok(1));
+    };
+    bench.ledger.store.poke(younger).await;
+    assert_eq!(bench.ledger.last_keys(&issuer).await, None);
+}
