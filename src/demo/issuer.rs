@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::HOST;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use secrecy::ExposeSecret;
@@ -66,6 +69,7 @@ pub(super) async fn start(port: u16, clock: Clock) -> Result<String, DemoError> 
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/jwks", get(jwks))
         .route("/token", post(token))
+        .layer(from_fn_with_state(Arc::clone(&issuer), own_host))
         .with_state(issuer);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -82,6 +86,21 @@ fn fresh_keyring(clock: &Clock) -> Result<Keyring, DemoError> {
     let sealer = Sealer::new(&secret.into())?;
     let now = clock.now();
     Ok(Keyring::open(&first_keys(&[], &sealer, now)?, &sealer, now)?)
+}
+
+/// Answers only to its own address: a web page whose name was made to resolve to this machine (DNS rebinding) sends
+/// that name, and must not get tokens by the browser's hand.
+async fn own_host(
+    State(issuer): State<Arc<Issuer>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, StatusCode> {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    if host.is_some() && host == issuer.url.strip_prefix("http://") {
+        Ok(next.run(request).await)
+    } else {
+        Err(StatusCode::MISDIRECTED_REQUEST)
+    }
 }
 
 async fn discovery(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
@@ -151,5 +170,37 @@ fn claims(profile: TokenProfile) -> Map<String, Value> {
     match claims {
         Value::Object(claims) => claims,
         _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn asked_as(host: &str, url: &str) -> String {
+        let address = url.strip_prefix("http://").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let body = r#"{"profile":"github","audience":"https://tollgate.example"}"#;
+        let head = format!(
+            "POST /token HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn s_05_a_page_rebound_to_this_machine_gets_no_token() {
+        let url = start(0, Clock::system()).await.unwrap();
+        let own = url.strip_prefix("http://").unwrap();
+        assert!(asked_as(own, &url).await.starts_with("HTTP/1.1 200"));
+        let port = own.rsplit(':').next().unwrap();
+        for other in [format!("evil.example:{port}"), format!("localhost:{port}"), "127.0.0.1".to_owned()] {
+            assert!(asked_as(&other, &url).await.starts_with("HTTP/1.1 421"), "{other}");
+        }
     }
 }
