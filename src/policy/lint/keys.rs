@@ -28,7 +28,9 @@ pub(super) fn check(config: &Config, packages: &Packages, graph: &Graph, problem
         never_there(package, graph, &all, problems);
     }
     for role in config.roles.values() {
-        for package in role.policies.iter().filter(|package| packages.get(package).is_some()) {
+        // A global package decides about this role too: what it restricts by, this role may lack.
+        let deciding = role.policies.iter().filter(|package| packages.get(package).is_some());
+        for package in deciding.chain(packages.global()) {
             not_for_role(config, role, package, &known, graph, problems);
         }
     }

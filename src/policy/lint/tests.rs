@@ -229,6 +229,20 @@ fn p_11_a_fact_of_another_roles_source_is_named() {
 }
 
 #[test]
+fn p_11_a_global_restriction_by_a_fact_that_a_role_lacks_is_named() {
+    let guard = "package global.guard\ndeny contains \"unsigned\" if input.context.commit_signed == false";
+    let mut without = role(&["ci.deploy"]);
+    without.name = "other".parse().unwrap();
+    without.sources.clear();
+    let config = config([role(&["ci.deploy"]), without]);
+    let texts = files(&[("d.rego", DEPLOY), ("global/guard.rego", guard)]);
+    let (_, problems) = crate::policy::Policy::load_files(&config, texts).unwrap();
+    let found: Vec<_> = problems.iter().filter(|problem| problem.code == "fact_not_provided").collect();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].message.contains("role other"));
+}
+
+#[test]
 fn p_13_comparisons_across_types_do_not_load() {
     refuses("type_mismatch", "x if input.context.requested_ttl <= \"30\"");
     refuses("type_mismatch", "x if \"30\" > input.context.requested_ttl");

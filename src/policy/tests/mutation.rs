@@ -9,7 +9,7 @@ use crate::policy::PackageResult;
 use crate::policy::engine::{EngineInput, PackageSet};
 
 /// Packages that read in many ways; each is decided alone, with the library.
-const RULES: [&str; 15] = [
+const RULES: [&str; 22] = [
     "package p\nallow if { input.identity.branch == \"main\"; input.context.commit_signed }",
     "package p\nimport input.context as ctx\nallow if ctx.branch == \"main\"\ndeny contains ctx.weekday if ctx.time > \"18:00\"",
     "package p\nallow if object.get(input.context.review, \"state\", \"\") == \"approved\"\nmax_ttl := \"5m\" if input.runner == input.runner",
@@ -24,6 +24,13 @@ const RULES: [&str; 15] = [
     "package p\nallow if data.lib.signed(input.context.commit_signed)\ntags := {\"team\": input.resource.labels.team}",
     "package p\nimport data.lib as shared\nallow if { shared.office; input[\"identity\"][\"trust\"] == \"trusted\" }",
     "package p\nallow if count({x | x := input.context.review.by[_]}) == 2\ndeny contains m if { m := sprintf(\"%v\", [input.context.ticket]); input.context.purpose == \"none\" }",
+    "package p\nallow if { {\"x\": y} = {\"x\": input.context.branch}; [z] := [input.context.review]; y == \"main\"; z.state == \"approved\" }",
+    "package p\nimport input[\"context\"] as c\nimport input.context[\"review\"]\nallow { c.branch == \"main\"; review.state == \"approved\" }",
+    "package p\ndefault allow := false\nallow if { input.context.branch == \"other\" } else if { input.context.ticket == \"OPS-1\" }",
+    "package p\ndefault f(_) := input.context.commit_signed\nf(x) := y if { x == 1; y := 2 }\nallow if f(3)",
+    "package p\nallow if { same(input.context.branch, x); startswith(x, \"ma\", y); y }\nsame(a) := a",
+    "package p\nallow if { k := \"office\"; lib := data.lib; lib[k]; count([1 | x := input.context.ticket]) == 1; x := 1; x == 1 }",
+    "package p\na[input.context.branch] := 1\nallow if { a.main == 1; every k, v in input.context.review { k != v } }",
     "package p\nallow { input.resource.environment == input.identity.environment }\ndeny[msg] { input.identity.trust != \"trusted\"; msg := input.identity.event }",
 ];
 
