@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::settings::Draft;
 use crate::config::reader::nearest;
-use crate::config::{FactSource, Issuer, Target, TargetTable};
-use crate::domain::{IssuerName, IssuerUrl, RoleName, TargetName, TenantName};
+use crate::config::{AttributeRule, FactSource, Issuer, Target, TargetTable};
+use crate::domain::{IssuerName, IssuerUrl, RoleName, Scalar, TargetName, TenantName};
 
 /// What has been read so far. A value that is `None` belongs to a broken file: it exists, and nothing is said of it.
 pub(super) struct Known<'a> {
@@ -26,7 +26,12 @@ pub(super) struct Known<'a> {
     pub(super) roles: BTreeSet<RoleName>,
     attributes: BTreeSet<String>,
     all_attributes: bool,
+    /// Attribute that a platform numbers, and who gives it.
+    numbered: BTreeMap<&'static str, BTreeSet<Numbering>>,
 }
+
+/// One space of numbers: a platform's server, with the tenant of its identities if it is always the same.
+type Numbering = (String, Option<String>);
 
 impl<'a> Known<'a> {
     /// What `tollgate.toml` says.
@@ -40,6 +45,7 @@ impl<'a> Known<'a> {
             roles: BTreeSet::new(),
             attributes: BTreeSet::new(),
             all_attributes: false,
+            numbered: BTreeMap::new(),
         }
     }
 
@@ -50,7 +56,18 @@ impl<'a> Known<'a> {
             let extra = issuer.attributes.keys().map(ToString::to_string);
             let profile = issuer.profile.attributes().iter().map(|name| (*name).to_owned());
             self.attributes.extend(profile.chain(extra));
+            for name in issuer.profile.attributes().iter().filter(|name| name.ends_with("_id")) {
+                self.numbered.entry(name).or_default().insert(numbering(issuer));
+            }
         }
+    }
+
+    /// True if several platforms number the attribute `name` for identities of `tenant`, each from one.
+    pub(super) fn is_numbered_twice(&self, name: &str, tenant: Option<&TenantName>) -> bool {
+        let of_tenant =
+            |of: &Option<String>| of.as_deref().is_none_or(|of| tenant.is_none_or(|t| t.as_str() == of));
+        let servers = self.numbered.get(name).into_iter().flatten();
+        servers.filter(|(_, of)| of_tenant(of)).map(|(server, _)| server).collect::<BTreeSet<_>>().len() > 1
     }
 
     /// True if some identity can have the attribute `name`; also if a broken issuer might give it.
@@ -67,6 +84,17 @@ impl<'a> Known<'a> {
     pub(super) fn attribute_fix(&self, name: &str) -> String {
         fix(name, self.attributes.iter().map(String::as_str), "an attribute of a configured issuer")
     }
+}
+
+/// Whose numbers the identities of `issuer` carry: all of one profile at one host are of one space.
+fn numbering(issuer: &Issuer) -> Numbering {
+    let host = url::Url::parse(issuer.url.as_str()).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+    let profile = std::mem::discriminant(&issuer.profile);
+    let tenant = match &issuer.tenant {
+        AttributeRule::Constant(Scalar::Text(name)) => Some(name.clone()),
+        AttributeRule::Constant(_) | AttributeRule::Claim(_) | AttributeRule::Table { .. } => None,
+    };
+    (format!("{profile:?} {}", host.unwrap_or_default()), tenant)
 }
 
 /// Says which of `words` was probably meant, or else that one must be chosen.

@@ -78,7 +78,7 @@ pub(super) fn role(
     let labels = r.map("labels", "{ team = \"shop\" }", |_: &String, field| field.text().map(str::to_owned));
     let target: Option<TargetName> = r.required("target", "the name of a file in targets/, without .toml");
     let binding = r.get("table", "{ name = \"repositories\", attribute = \"repository_id\" }");
-    let binding = binding.map(|field| field.table(|r| table(r, known, name)).flatten());
+    let binding = binding.map(|field| field.table(|r| table(r, known, name, tenant.as_ref())).flatten());
     let parts = parts(name, r, known, target.as_ref(), binding.as_ref());
 
     let ttl = r.section("ttl", "{ default = \"15m\", max = \"1h\" }", ttl).flatten();
@@ -137,25 +137,17 @@ fn parts<'a>(
     Parts { name, known, target: found.cloned().flatten(), table, table_broken }
 }
 
-fn table(r: &mut Reader<'_>, known: &Known<'_>, role: &RoleName) -> Option<TableBinding> {
+fn table(
+    r: &mut Reader<'_>,
+    known: &Known<'_>,
+    role: &RoleName,
+    tenant: Option<&TenantName>,
+) -> Option<TableBinding> {
     let name: Option<TableName> = r.required("name", "the name of a file in targets/, without .csv");
     let attribute: Option<String> =
         r.required("attribute", "an attribute that never changes, such as \"repository_id\"");
     if let Some(attribute) = &attribute {
-        let immutable = ["id", "uid"].map(|ending| format!("{attribute}_{ending}"));
-        if !known.may_have_attribute(attribute) {
-            let message = format!("no issuer gives the attribute `{attribute}`");
-            r.refuse("attribute", "unknown_attribute", &message, &known.attribute_fix(attribute));
-        } else if let Some(better) = immutable.iter().find(|name| known.has_attribute(name)) {
-            let message =
-                "a name can be given up and registered again by somebody else, who would get the row";
-            r.warn(
-                "attribute",
-                "mutable_name",
-                message,
-                &format!("use `{better}`, and its values in the column `key`"),
-            );
-        }
+        table_attribute(r, known, attribute, tenant.or(known.tenant.as_ref()));
     }
     let name = name?;
     match known.tables.get(&name) {
@@ -172,6 +164,26 @@ fn table(r: &mut Reader<'_>, known: &Known<'_>, role: &RoleName) -> Option<Table
         Some(_) => {}
     }
     Some(TableBinding { table: name.into(), attribute: attribute? })
+}
+
+/// What chooses the row must never pass to somebody else. `principal` never does: it names the platform too.
+fn table_attribute(r: &Reader<'_>, known: &Known<'_>, attribute: &str, tenant: Option<&TenantName>) {
+    if attribute == "principal" {
+        return;
+    }
+    let immutable = ["id", "uid"].map(|ending| format!("{attribute}_{ending}"));
+    if !known.may_have_attribute(attribute) {
+        let message = format!("no issuer gives the attribute `{attribute}`");
+        r.refuse("attribute", "unknown_attribute", &message, &known.attribute_fix(attribute));
+    } else if let Some(better) = immutable.iter().find(|name| known.has_attribute(name)) {
+        let message = "a name can be given up and registered again by somebody else, who would get the row";
+        let fix = format!("use `{better}`, and its values in the column `key`");
+        r.warn("attribute", "mutable_name", message, &fix);
+    } else if known.is_numbered_twice(attribute, tenant) {
+        let message = "several platforms number it, each from one: another platform's project gets the row of its number";
+        let fix = "use `principal`, and keys such as github:repository:1234, which `tollgate whoami` shows";
+        r.warn("attribute", "number_of_several_platforms", message, fix);
+    }
 }
 
 fn ttl(r: &mut Reader<'_>) -> Option<TtlLimits> {

@@ -102,7 +102,8 @@ fn i_19_well_known_issuers_are_shared_however_they_are_written() {
         let text = format!(
             "issuer = \"https://gitlab.com\"\naudience = \"https://tollgate.example\"\nprofile = \"gitlab\"\n{require}\n"
         );
-        tree().file("issuers/gitlab.toml", &text)
+        let by_principal = tree().edit("roles/aws.toml", "\"repository_id\" }", "\"principal\" }");
+        by_principal.file("issuers/gitlab.toml", &text)
     };
     gitlab("").stops("not_admitting", "issuers/gitlab.toml require");
     gitlab("require = { namespace_path = \"acme\" }").stops("not_admitting", "issuers/gitlab.toml:4 require");

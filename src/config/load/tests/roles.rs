@@ -53,6 +53,20 @@ fn what_a_role_names_exists() {
 }
 
 #[test]
+fn i_13_a_number_of_several_platforms_chooses_no_row_in_silence() {
+    let gitlab = "issuer = \"https://gitlab.com\"\naudience = \"https://tollgate.example\"\n\
+                  profile = \"gitlab\"\nrequire = { namespace_id = \"2\" }\n";
+    let both = || tree().file("issuers/other.toml", gitlab);
+    both().warns("number_of_several_platforms", "roles/aws.toml:6 table.attribute");
+    both().edit(AWS, "\"repository_id\" }", "\"principal\" }").clean();
+    // Identities of another tenant cannot ask for the role.
+    tree().file("issuers/other.toml", &format!("tenant = \"other\"\n{gitlab}")).clean();
+    // Another audience of the same platform is the same space of numbers.
+    let again = super::BASE[1].1.replace("tollgate.example", "tollgate.example/2");
+    tree().file("issuers/again.toml", &again).clean();
+}
+
+#[test]
 fn a_broken_file_is_told_once_and_not_by_those_that_name_it() {
     let problems = tree().file("targets/aws.toml", "provider = 7").load().unwrap_err();
     let files: Vec<_> = problems.iter().map(|problem| problem.file.to_str().unwrap()).collect();
