@@ -90,6 +90,9 @@ CREATE TABLE leases (
 -- The leases that somebody wants ended and nobody has: few, and empty when all is well.
 CREATE INDEX leases_to_end ON leases (end_asked_at) WHERE end_asked_at IS NOT NULL AND end_how IS NULL;
 
+-- The leases that nobody ended, by their death: how many are alive.
+CREATE INDEX leases_alive ON leases (dies_at) WHERE end_how IS NULL;
+
 -- `key` hashes token and role. Kept until the token is dead for certain.
 CREATE TABLE replay (
     key      BLOB    PRIMARY KEY CHECK (length(key) = 32),

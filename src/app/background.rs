@@ -1,4 +1,5 @@
-//! What a server does without being asked: ends what may be lost, signs checkpoints, moves keys on, refreshes issuers.
+//! What a server does without being asked: ends what may be lost, signs checkpoints, moves keys on, refreshes issuers,
+//! counts.
 //!
 //! Each has a task of its own, so that a target that is down delays nothing but what is to be ended there.
 
@@ -17,20 +18,20 @@ use crate::telemetry;
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two signed checkpoints of the audit chain.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// Pause between two counts of the leases that are alive.
+const LEASES_COUNTED_EVERY: Duration = Duration::from_secs(10);
 /// Pause between two looks at issuers' keys and our own.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
 
 /// Runs until `stop`; what fails is logged and tried again at its next turn.
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
-    let started = core.clock.now();
     let tasks = TaskTracker::new();
     every(&tasks, &stop, UPKEEP_EVERY, &core, |core| async move { core.ledger.upkeep().await });
     every(&tasks, &stop, CHECKPOINT_EVERY, &core, |core| async move { sign_checkpoint(&core).await });
     every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, |core| async move { keep_house(&core).await });
-    every(&tasks, &stop, lease::SWEEP_EVERY, &core, move |core| async move {
-        let loaded = core.broker.loaded();
-        lease::recover(&core.ledger, &loaded.providers, &core.clock, started).await;
-        lease::sweep(&core.ledger, &loaded.providers, &core.clock).await;
+    every(&tasks, &stop, LEASES_COUNTED_EVERY, &core, |core| async move { count_leases(&core).await });
+    every(&tasks, &stop, lease::SWEEP_EVERY, &core, |core| async move {
+        lease::sweep(&core.ledger, &core.broker.loaded().providers, &core.clock).await;
     });
     tasks.close();
     tasks.wait().await;
@@ -70,6 +71,13 @@ fn every<F>(
 async fn sign_checkpoint(core: &Core) {
     if let Err(error) = core.ledger.checkpoint(&core.keys.current()).await {
         tracing::error!(%error, "no checkpoint of the audit chain was signed");
+    }
+}
+
+async fn count_leases(core: &Core) {
+    match core.ledger.live_leases().await {
+        Ok(count) => telemetry::leases_live(count),
+        Err(error) => tracing::warn!(%error, "the leases cannot be counted"),
     }
 }
 

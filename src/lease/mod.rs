@@ -2,13 +2,15 @@
 //!
 //! It ends what the ledger names, by the handle that was recorded before the mint. It never mints.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
-use crate::domain::{DecisionId, Handle, TargetName};
-use crate::ledger::{EndHow, Ledger, Superseded, Unavailable};
+use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, TargetName};
+use crate::ledger::{EndHow, Ledger, Superseded, ToEnd, Unleased};
 use crate::provider::{Ended, Providers};
 
 /// Pause between two looks for what is not known to be dead.
@@ -17,97 +19,148 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Age under which an authorisation without a lease is most likely just being minted.
 const YOUNG: SignedDuration = SignedDuration::from_secs(60);
 
+/// Targets that are worked at side by side.
+const TARGETS_AT_ONCE: usize = 16;
+
+/// Longest time at one target per look. What is left waits for the next look: it stays marked in the ledger.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest that a retry waits for the end of what it takes the place of.
+const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something that may live and should not.
+struct Doomed {
+    record: Record,
+    role: String,
+    handle: Handle,
+}
+
+/// Where the ledger keeps it.
+#[derive(Debug, Clone, Copy)]
+enum Record {
+    Lease(LeaseId),
+    Authorisation(DecisionId),
+}
+
+impl From<Unleased> for Doomed {
+    fn from(Unleased { decision, role, handle, .. }: Unleased) -> Self {
+        Self { record: Record::Authorisation(decision), role, handle }
+    }
+}
+
+impl From<ToEnd> for Doomed {
+    fn from(ToEnd { lease, role, handle, .. }: ToEnd) -> Self {
+        Self { record: Record::Lease(lease), role, handle }
+    }
+}
+
+impl From<&Superseded> for Doomed {
+    fn from(earlier: &Superseded) -> Self {
+        let record = earlier.lease.map_or(Record::Authorisation(earlier.decision), Record::Lease);
+        Self { record, role: earlier.role.clone(), handle: earlier.handle.clone() }
+    }
+}
+
 /// Ends what an earlier attempt of the same request left behind, now that this one takes its place.
 ///
-/// A failure leaves it marked in the ledger, and the sweep tries again.
+/// A failure, or a target that is too slow, leaves it marked in the ledger, and the sweep tries again.
 pub async fn end_superseded(ledger: &Ledger, providers: &Providers, earlier: &Superseded) {
-    let Some(ended) = end(providers, earlier.decision, &earlier.target, &earlier.role, &earlier.handle).await
-    else {
-        return;
-    };
-    let recorded = match earlier.lease {
-        Some(lease) => ledger.ended(lease, how(ended)).await,
-        None => ledger.resolve_unleased(earlier.decision, ended == Ended::Now).await,
-    };
-    note(earlier.decision, recorded);
+    let Ok(target) = earlier.target.parse::<TargetName>() else { return };
+    let doomed = Doomed::from(earlier);
+    match tokio::time::timeout(SUPERSEDED_PATIENCE, end(ledger, providers, &target, &doomed)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(refusal)) => not_yet(&target, &doomed, &refusal),
+        Err(_) => tracing::warn!(record = ?doomed.record, %target, "superseded; its end takes long"),
+    }
 }
 
-/// Looks after what a crash left: every authorisation without a lease from before `started`, when this server did.
+/// Looks once for all that may live and should not, and ends it: leases that somebody wants ended, authorisations that an
+/// earlier run of the server left without a lease, and those of this run that have had none for a while.
 ///
-/// Each has a handle that was recorded before the mint, and a time by which it is dead.
-pub async fn recover(ledger: &Ledger, providers: &Providers, clock: &Clock, started: Timestamp) {
-    end_unleased(ledger, providers, clock, started).await;
-}
-
-/// Looks once for leases that somebody wants ended, and for authorisations that have had no lease for a while.
+/// Each has a handle that was recorded before the mint, and a time by which it is dead. The targets are worked at side
+/// by side, each for a bounded time, and one that does not answer is left alone until the next look.
 pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) {
+    let mut doomed: BTreeMap<TargetName, Vec<Doomed>> = BTreeMap::new();
     let young = clock.now().saturating_sub(YOUNG).unwrap_or(Timestamp::MIN);
-    end_unleased(ledger, providers, clock, young).await;
+    match ledger.unleased(clock.now()).await {
+        Ok(unleased) => {
+            for lost in unleased.into_iter().filter(|lost| is_lost(lost, young)) {
+                let (decision, dies_by) = (lost.decision, lost.dies_by);
+                tracing::warn!(%decision, %dies_by, "authorised, and no lease is known: unknown until ended");
+                add(&mut doomed, &lost.target.clone(), lost.into());
+            }
+        }
+        Err(error) => tracing::error!(%error, "cannot look for authorisations without a lease"),
+    }
     match ledger.leases_to_end().await {
         Ok(leases) => {
             for lease in leases {
-                let name = lease.lease;
-                let Ok(target) = lease.target.parse::<TargetName>() else { continue };
-                match providers.end(&target, &lease.role, &lease.handle).await {
-                    Ok(ended) => {
-                        if let Err(why) = ledger.ended(name, how(ended)).await {
-                            tracing::warn!(lease = %name, %why, "an end was not recorded yet");
-                        }
-                    }
-                    Err(refusal) => {
-                        tracing::warn!(lease = %name, code = %refusal.code, "could not be ended yet");
-                    }
-                }
+                add(&mut doomed, &lease.target.clone(), lease.into());
             }
         }
         Err(error) => tracing::error!(%error, "cannot look for leases to end"),
     }
+    let targets: Vec<_> =
+        doomed.iter().map(|(target, all)| end_all(ledger, providers, target, all)).collect();
+    stream::iter(targets).buffer_unordered(TARGETS_AT_ONCE).collect::<()>().await;
 }
 
-async fn end_unleased(ledger: &Ledger, providers: &Providers, clock: &Clock, before: Timestamp) {
-    let unleased = match ledger.unleased(clock.now()).await {
-        Ok(unleased) => unleased,
-        Err(error) => {
-            tracing::error!(%error, "cannot look for authorisations without a lease");
-            return;
+/// True if nobody is minting `lost` any more and there may be something to end.
+fn is_lost(lost: &Unleased, young: Timestamp) -> bool {
+    !lost.settled && (lost.left_behind || lost.authorised_at < young)
+}
+
+fn add(doomed: &mut BTreeMap<TargetName, Vec<Doomed>>, target: &str, one: Doomed) {
+    match target.parse() {
+        Ok(target) => doomed.entry(target).or_default().push(one),
+        Err(_) => tracing::error!(target, "a record names no target"),
+    }
+}
+
+/// Ends what is doomed at one target, until it stops answering or the time is up.
+async fn end_all(ledger: &Ledger, providers: &Providers, target: &TargetName, all: &[Doomed]) {
+    let ending = async {
+        for doomed in all {
+            let Err(refusal) = end(ledger, providers, target, doomed).await else { continue };
+            not_yet(target, doomed, &refusal);
+            // It would say the same of the others, each after its time limit.
+            if matches!(refusal.code, Code::ProviderUnavailable | Code::ProviderThrottled) {
+                return;
+            }
         }
     };
-    for lost in unleased.iter().filter(|lost| lost.authorised_at < before) {
-        let decision = lost.decision;
-        tracing::warn!(%decision, dies_by = %lost.dies_by, "authorised, and no lease is known: unknown until ended");
-        if let Some(ended) = end(providers, decision, &lost.target, &lost.role, &lost.handle).await {
-            note(decision, ledger.resolve_unleased(decision, ended == Ended::Now).await);
-        }
+    if tokio::time::timeout(PATIENCE, ending).await.is_err() {
+        tracing::warn!(%target, "ending what should not live here takes long; the rest waits for the next look");
     }
 }
 
-/// Ends one credential at its target; none if the target did not confirm.
+/// Ends one credential at its target and records it.
 async fn end(
+    ledger: &Ledger,
     providers: &Providers,
-    decision: DecisionId,
-    target: &str,
-    role: &str,
-    handle: &Handle,
-) -> Option<Ended> {
-    let target = target.parse::<TargetName>().ok()?;
-    match providers.end(&target, role, handle).await {
-        Ok(ended) => Some(ended),
-        Err(refusal) => {
-            tracing::warn!(%decision, %target, code = %refusal.code, "could not be ended yet");
-            None
-        }
+    target: &TargetName,
+    doomed: &Doomed,
+) -> Result<(), Refusal> {
+    let ended = providers.end(target, &doomed.role, &doomed.handle).await?;
+    let recorded = match doomed.record {
+        Record::Lease(lease) => ledger.ended(lease, how(ended)).await,
+        Record::Authorisation(decision) => ledger.resolve_unleased(decision, ended == Ended::Now).await,
+    };
+    if let Err(why) = recorded {
+        // It is marked still: the next look finds it dead, and records that.
+        tracing::warn!(record = ?doomed.record, %why, "an end was not recorded yet");
     }
+    Ok(())
+}
+
+fn not_yet(target: &TargetName, doomed: &Doomed, refusal: &Refusal) {
+    let (record, detail) = (doomed.record, refusal.detail.as_deref().unwrap_or_default());
+    tracing::warn!(?record, %target, code = %refusal.code, detail, "could not be ended yet");
 }
 
 const fn how(ended: Ended) -> EndHow {
     match ended {
         Ended::Now => EndHow::AtTarget,
         Ended::DiesAtExpiry => EndHow::DiesAtExpiry,
-    }
-}
-
-fn note(decision: DecisionId, recorded: Result<(), Unavailable>) {
-    if let Err(why) = recorded {
-        tracing::warn!(%decision, %why, "an end was not recorded yet");
     }
 }

@@ -46,6 +46,10 @@ pub struct Unleased {
     pub authorised_at: Timestamp,
     /// When it is dead at the latest.
     pub dies_by: Timestamp,
+    /// True if an earlier run of the server left it: nobody is minting it any more, whatever the clocks say.
+    pub left_behind: bool,
+    /// True if it was looked after and nothing can end it: it lives until it dies.
+    pub settled: bool,
 }
 
 /// A lease that has to be ended at its target now.
@@ -124,7 +128,7 @@ impl Ledger {
     }
 
     /// Leases that somebody asked to end and that may still live: a target did not answer, or this server stopped in
-    /// between. At most a thousand at a time.
+    /// between. At most some hundreds of each target at a time.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -134,15 +138,17 @@ impl Ledger {
         Ok(rows.await?.into_iter().filter_map(|row| self.to_end(row)).collect())
     }
 
-    /// Authorisations without a lease whose credential may live at `now`, oldest first, at most a thousand at a time.
+    /// Authorisations without a lease whose credential may live at `now`, oldest first, at most some hundreds of each
+    /// target at a time.
     ///
-    /// Includes those in flight: recovery looks before the first request is served, or leaves young ones alone.
+    /// Includes those in flight: recovery leaves the young ones of this run alone.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn unleased(&self, now: Timestamp) -> Result<Vec<Unleased>, LedgerError> {
-        let now = now.as_millisecond();
-        let rows = self.store.reader().read(move |connection| Ok(queries::unleased(connection, now)?));
+        let (now, before) = (now.as_millisecond(), self.store.earlier());
+        let rows =
+            self.store.reader().read(move |connection| Ok(queries::unleased(connection, now, before)?));
         let open = |row: queries::UnleasedRow| {
             let decision = DecisionId::from_bytes(row.decision);
             Some(Unleased {
@@ -152,9 +158,20 @@ impl Ledger {
                 role: row.role,
                 authorised_at: time(row.authorised_at),
                 dies_by: time(row.dies_by),
+                left_behind: row.left_behind,
+                settled: row.settled,
             })
         };
         Ok(rows.await?.into_iter().filter_map(open).collect())
+    }
+
+    /// How many leases are alive: neither ended nor dead by themselves.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn live_leases(&self) -> Result<u32, LedgerError> {
+        let now = self.clock.now().as_millisecond();
+        self.store.reader().read(move |connection| Ok(queries::live_leases(connection, now)?)).await
     }
 
     async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {

@@ -58,6 +58,7 @@ pub(super) struct Store {
     head: Arc<arc_swap::ArcSwap<Head>>,
     durability: Durability,
     id: [u8; 16],
+    earlier: i64,
 }
 
 impl Store {
@@ -68,6 +69,7 @@ impl Store {
     pub(super) fn open(settings: &LedgerSettings, clock: Clock) -> Result<Self, LedgerError> {
         let opened = open::writable(settings)?;
         let durability = Durability::of(&opened.connection, &settings.sqlite)?;
+        let earlier = queries::last_decision(&opened.connection)?;
         let reader = Reader::open(&settings.sqlite)?;
         let (queue, messages) = mpsc::channel(QUEUE);
         let (writer, id) = Writer::start(opened, settings, clock)?;
@@ -76,7 +78,7 @@ impl Store {
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
             .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id })
+        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id, earlier })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -107,6 +109,11 @@ impl Store {
     /// The newest durable record of this writer.
     pub(super) fn head(&self) -> Head {
         **self.head.load()
+    }
+
+    /// The newest decision's row when this run began.
+    pub(super) const fn earlier(&self) -> i64 {
+        self.earlier
     }
 
     /// The store's own id.

@@ -8,8 +8,9 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::explained::Stored;
 use crate::signing::KeyRecord;
 
-/// Most authorisations or leases that one look returns; the next look finds the rest.
-const LOOK: usize = 1000;
+/// Most authorisations or leases of one target that one look returns; the next look finds the rest. Per target, so that
+/// one that does not answer never hides what has to be ended at the others.
+const LOOK: usize = 500;
 
 /// A lease with what of its decision ending it needs.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub(in crate::ledger) struct UnleasedRow {
     pub(in crate::ledger) handle: Vec<u8>,
     pub(in crate::ledger) authorised_at: i64,
     pub(in crate::ledger) dies_by: i64,
+    pub(in crate::ledger) left_behind: bool,
+    pub(in crate::ledger) settled: bool,
 }
 
 /// A decision's stored parts.
@@ -105,22 +108,45 @@ pub(in crate::ledger) fn lease(connection: &Connection, id: LeaseId) -> rusqlite
 pub(in crate::ledger) fn leases_to_end(connection: &Connection, now: i64) -> rusqlite::Result<Vec<LeaseRow>> {
     connection
         .prepare_cached(&format!(
-            "{LEASE} WHERE l.end_asked_at IS NOT NULL AND l.end_how IS NULL AND l.dies_at > ?1
-             ORDER BY l.end_asked_at LIMIT {LOOK}"
+            "{LEASE} JOIN (
+                SELECT w.id, row_number() OVER (PARTITION BY e.target ORDER BY w.end_asked_at) AS place
+                FROM leases w JOIN decisions e ON e.id = w.decision
+                WHERE w.end_asked_at IS NOT NULL AND w.end_how IS NULL AND w.dies_at > ?1
+             ) p ON p.id = l.id
+             WHERE p.place <= {LOOK} ORDER BY l.end_asked_at"
         ))?
         .query_map([now], LeaseRow::read)?
         .collect()
 }
 
-/// Authorisations without a lease that may have led to something that lives, oldest first.
-pub(in crate::ledger) fn unleased(connection: &Connection, now: i64) -> rusqlite::Result<Vec<UnleasedRow>> {
+/// The newest decision's row; 0 without one.
+pub(in crate::ledger) fn last_decision(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(n), 0) FROM decisions", [], |row| row.get(0))
+}
+
+/// How many leases are alive.
+pub(in crate::ledger) fn live_leases(connection: &Connection, now: i64) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached("SELECT count(*) FROM leases WHERE end_how IS NULL AND dies_at > ?1")?
+        .query_row([now], |row| row.get(0))
+}
+
+/// Authorisations without a lease that may have led to something that lives, oldest first; `before` is the newest
+/// decision's row of earlier runs.
+pub(in crate::ledger) fn unleased(
+    connection: &Connection,
+    now: i64,
+    before: i64,
+) -> rusqlite::Result<Vec<UnleasedRow>> {
     connection
         .prepare_cached(&format!(
-            "SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by
-             FROM authorisations a JOIN decisions d ON d.id = a.decision
-             WHERE a.dies_by > ?1 ORDER BY a.decision LIMIT {LOOK}"
+            "SELECT decision, role, target, handle, at, dies_by, n <= ?2, settled FROM (
+                SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by, d.n, a.state = 'unknown' AS settled,
+                    row_number() OVER (PARTITION BY d.target ORDER BY a.state = 'unknown', d.n) AS place
+                FROM authorisations a JOIN decisions d ON d.id = a.decision WHERE a.dies_by > ?1
+             ) WHERE place <= {LOOK} ORDER BY n"
         ))?
-        .query_map([now], |row| {
+        .query_map([now, before], |row| {
             Ok(UnleasedRow {
                 decision: row.get(0)?,
                 role: row.get(1)?,
@@ -128,6 +154,8 @@ pub(in crate::ledger) fn unleased(connection: &Connection, now: i64) -> rusqlite
                 handle: row.get(3)?,
                 authorised_at: row.get(4)?,
                 dies_by: row.get(5)?,
+                left_behind: row.get(6)?,
+                settled: row.get(7)?,
             })
         })?
         .collect()

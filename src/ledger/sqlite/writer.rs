@@ -42,6 +42,9 @@ pub(super) enum Message {
 pub(super) trait Work: Send {
     /// True for what may use the reserve.
     fn grants(&self) -> bool;
+    /// The intent's name, for crash tests.
+    #[cfg(feature = "failpoints")]
+    fn name(&self) -> &'static str;
     /// Carries it out and keeps the answer.
     fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
     /// Sends the answer, or why there is none.
@@ -64,6 +67,11 @@ impl<A: Apply> Pending<A> {
 impl<A: Apply> Work for Pending<A> {
     fn grants(&self) -> bool {
         A::GRANTS
+    }
+
+    #[cfg(feature = "failpoints")]
+    fn name(&self) -> &'static str {
+        std::any::type_name::<A>().rsplit("::").next().unwrap_or_default()
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
@@ -212,20 +220,21 @@ impl Writer {
         let now = self.clock.now().as_millisecond();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch::new(&transaction, self.head, now, &self.frames, self.events.is_some());
-        for work in works {
+        for work in works.iter_mut() {
             work.apply(&mut batch)?;
         }
         self.sweep.run(&mut batch)?;
         let committed = batch.into_committed();
-        fail::fail_point!("before_commit");
+        failpoints("before_commit", works);
         transaction.commit()?;
-        fail::fail_point!("after_commit");
+        failpoints("after_commit", works);
         self.keep(committed);
         Ok(())
     }
 
     fn keep(&mut self, committed: Committed) {
         let Committed { head, new_frames, lines, authorised } = committed;
+        crate::telemetry::batch_committed(u32::try_from(head.seq - self.head.seq).unwrap_or(u32::MAX));
         self.head = head;
         self.shared_head.store(Arc::new(head));
         if self.frames.len() + new_frames.len() > FRAMES {
@@ -240,6 +249,18 @@ impl Writer {
         }
     }
 }
+
+/// A failpoint for each step of a transaction, such as `before_commit_of_Lease`: a point that every commit passes would
+/// end the process at its start.
+#[cfg(feature = "failpoints")]
+fn failpoints(when: &str, works: &[Box<dyn Work>]) {
+    for work in works {
+        fail::fail_point!(&format!("{when}_of_{}", work.name()));
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn failpoints(_when: &str, _works: &[Box<dyn Work>]) {}
 
 /// Says in the log that the writer died; whoever waits, and whoever asks later, is told `store_unavailable`.
 struct Obituary;
