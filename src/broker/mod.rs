@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 pub use others::{IssuerKeys, Readiness, Recorded, RecordedOutcome, Whoami};
 
-use crate::clock::{Clock, random_bytes};
+use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
 use crate::domain::{Ask, Code, DecisionId, Refusal};
 use crate::facts::{Facts, Gatherer};
@@ -102,7 +102,7 @@ impl Broker {
     /// # Errors
     /// [`Denied`], recorded.
     pub async fn exchange(self: &Arc<Self>, token: SecretString, ask: Ask) -> Result<Outcome, Denied> {
-        let decision = self.next_decision();
+        let decision = new_decision(&self.clock, random_bytes())?;
         let broker = Arc::clone(self);
         let span = tracing::debug_span!("exchange", %decision);
         let path = async move { broker.path(decision, &token, ask).await }.instrument(span);
@@ -119,11 +119,6 @@ impl Broker {
             Err(refusal) => telemetry::Outcome::Refused(refusal.code),
         });
         outcome.map_err(|refusal| Denied { decision, refusal })
-    }
-
-    fn next_decision(&self) -> DecisionId {
-        let random = random_bytes().unwrap_or_default();
-        DecisionId::new(self.clock.now().as_millisecond().unsigned_abs(), &random)
     }
 
     async fn path(&self, decision: DecisionId, token: &SecretString, ask: Ask) -> Result<Outcome, Refusal> {
@@ -201,10 +196,14 @@ impl Broker {
             }
         };
         fail::fail_point!("after_authorise");
-        if let Some(earlier) = auth.supersedes() {
-            lease::end_superseded(&self.ledger, providers, earlier).await;
-        }
-        let minted = match Step::Mint.run(providers.mint(&auth)).await {
+        // What this attempt takes the place of is ended beside the mint, so that a retry waits no longer than it must.
+        let ending = async {
+            if let Some(earlier) = auth.supersedes() {
+                lease::end_superseded(&self.ledger, providers, earlier).await;
+            }
+        };
+        let (minted, ()) = tokio::join!(Step::Mint.run(providers.mint(&auth)), ending);
+        let minted = match minted {
             Ok(minted) => minted,
             Err(refusal) => return self.abandon(providers, auth, refusal).await,
         };
@@ -238,5 +237,30 @@ impl Broker {
     ) -> Result<T, Refusal> {
         self.ledger.refuse(who, decision, &refusal).await;
         Err(refusal)
+    }
+}
+
+/// The id of the next decision. Without entropy nothing is decided: the id names the session at the target and the
+/// token, and nobody may be able to predict it, or to make two of them the same.
+fn new_decision(clock: &Clock, random: Result<[u8; 10], NoEntropy>) -> Result<DecisionId, Denied> {
+    let id = |random| DecisionId::new(clock.now().as_millisecond().unsigned_abs(), &random);
+    random.map(id).map_err(|error| {
+        tracing::error!(%error, "no decision is made");
+        let refusal = Refusal::new(Code::Internal, "no decision can be made").with_detail(error.to_string());
+        telemetry::exchange_ended(telemetry::Outcome::Refused(refusal.code));
+        Denied { decision: id([0; 10]), refusal }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_entropy_nothing_is_decided() {
+        let clock = Clock::manual("2026-03-02T10:00:00Z".parse().unwrap());
+        let denied = new_decision(&clock, Err(NoEntropy)).unwrap_err();
+        assert_eq!(denied.refusal.code, Code::Internal);
+        assert_ne!(new_decision(&clock, Ok([1; 10])).unwrap(), new_decision(&clock, Ok([2; 10])).unwrap());
     }
 }
