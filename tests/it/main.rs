@@ -1,6 +1,8 @@
 //! Behaviour of the whole, through its real surfaces.
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod harness;

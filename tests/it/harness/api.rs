@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
-use tollgate::net::{Client, Request, Rules};
+use tollgate::net::{Client, NetError, Request, Rules};
 
 /// An API to call.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl Api {
         Self { url: url.to_owned(), http: Client::new(rules).unwrap() }
     }
 
-    /// Sends anything.
+    /// Sends anything; the connection must not break.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -56,6 +56,17 @@ impl Api {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    /// Sends anything; an error if no whole answer came.
+    pub(crate) async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, NetError> {
         let url = format!("{}{path}", self.url).parse().unwrap();
         let mut request =
             Request { method, body: Bytes::copy_from_slice(body.as_bytes()), ..Request::get(url) };
@@ -63,10 +74,10 @@ impl Api {
         for (name, value) in headers {
             request = request.header(name, value).unwrap();
         }
-        let answer = self.http.send(request).await.unwrap();
+        let answer = self.http.send(request).await?;
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: answer.status.as_u16(), headers: answer.headers, text, json }
+        Ok(Answer { status: answer.status.as_u16(), headers: answer.headers, text, json })
     }
 
     /// `POST /v1/credentials` with a bearer token.

@@ -29,7 +29,7 @@ impl Server {
     /// Starts the broker on `config` and waits until it listens. `crash_at` names a failpoint, or is empty.
     pub(crate) fn start(config: &Path, crash_at: &str) -> Self {
         let mut child = tollgate()
-            .args(["--json", "serve", "--log", "warn", "--config"])
+            .args(["--json", "serve", "--log", "error", "--config"])
             .arg(config)
             .env("TOLLGATE_CRASH_AT", crash_at)
             .stdout(Stdio::piped())

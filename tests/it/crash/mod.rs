@@ -1,0 +1,177 @@
+//! Crashes: at every named point of the path, and at any moment under load. Afterwards the ledger and a real `OpenBao`
+//! must agree on what is alive, and the audit chain must be whole.
+
+mod books;
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tollgate::clock::{Clock, random_bytes};
+
+use crate::harness::{Api, Bao, Server, Site};
+use books::Books;
+
+/// Every point of an exchange, in order.
+const EXCHANGE: &[&str] = &[
+    "after_authenticate",
+    "after_facts",
+    "after_decide",
+    "after_plan",
+    "before_commit_of_Authorise",
+    "after_commit_of_Authorise",
+    "after_authorise",
+    "after_mint",
+    "before_commit_of_Lease",
+    "after_commit_of_Lease",
+    "after_lease",
+];
+
+/// Every point of an end, and whether the lease is still wanted after a crash there.
+const END: &[(&str, bool)] = &[
+    ("before_commit_of_AskEnd", true),
+    ("after_commit_of_AskEnd", false),
+    ("before_commit_of_End", false),
+    ("after_commit_of_End", false),
+];
+
+/// Rounds of killing at any moment, and exchanges at once in each.
+const ROUNDS: usize = 5;
+const AT_ONCE: usize = 8;
+
+/// A Tollgate that mints at a real `OpenBao`.
+struct Scene {
+    site: Site,
+    bao: Bao,
+    books: Books,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let bao = Bao::start().await;
+        let mut site = Site::new(&[]).await;
+        site.clock = Clock::system();
+        for (path, text) in bao.files() {
+            site.write(&path, &text);
+        }
+        site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 100000"));
+        // OpenBao looks for the keys as soon as it is told where they are.
+        let server = Server::start(&site.config(), "");
+        bao.trust(&site.url).await;
+        drop(server);
+        let books = Books::new(&site.store());
+        Self { site, bao, books }
+    }
+
+    fn start(&self, crash_at: &str) -> Server {
+        Server::start(&self.site.config(), crash_at)
+    }
+
+    /// Restarts after a crash, and waits until all is in order again.
+    async fn recovers(&self, when: &str) -> Server {
+        let server = self.start("");
+        self.books.agree_with(&self.bao, when).await;
+        self.books.are_whole(when);
+        server
+    }
+
+    /// Asks for the role `app`; none if the server died.
+    async fn ask(&self, token: &str, key: &str) -> Option<Value> {
+        ask(&self.site.api(), token, key).await
+    }
+}
+
+async fn ask(api: &Api, token: &str, key: &str) -> Option<Value> {
+    let bearer = format!("Bearer {token}");
+    let headers =
+        [("authorization", bearer.as_str()), ("content-type", "application/json"), ("idempotency-key", key)];
+    let body = json!({ "role": "app" }).to_string();
+    Some(api.try_send(Method::POST, "/v1/credentials", &headers, &body).await.ok()?.ok())
+}
+
+fn unique() -> String {
+    format!("{:x}", u128::from_be_bytes(random_bytes().unwrap()))
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_point_of_an_exchange_the_ledger_knows_what_lives() {
+    let scene = Scene::new().await;
+    for point in EXCHANGE {
+        let mut server = scene.start(point);
+        let answer = scene.ask(&scene.site.token(), &unique()).await;
+        assert!(answer.is_none(), "{point} was not passed");
+        assert!(!server.wait().success());
+        drop(scene.recovers(point).await);
+    }
+    assert_eq!(scene.books.leased().len(), 2, "the crashes after the lease's commit");
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead() {
+    let scene = Scene::new().await;
+    let mut wanted = 0;
+    for (point, still_wanted) in END {
+        let mut server = scene.start(point);
+        let leased = scene.ask(&scene.site.token(), &unique()).await.unwrap();
+        let lease = |name: &str| leased["lease"][name].as_str().unwrap().to_owned();
+        let bearer = format!("Bearer {}", lease("secret"));
+        let path = format!("/v1/leases/{}", lease("id"));
+        let headers = [("authorization", bearer.as_str())];
+        let ended = scene.site.api().try_send(Method::DELETE, &path, &headers, "").await;
+        assert!(ended.is_err(), "{point} was not passed");
+        assert!(!server.wait().success());
+        drop(scene.recovers(point).await);
+        wanted += usize::from(*still_wanted);
+        assert_eq!(scene.books.leased().len(), wanted, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_a_crash_gets_a_credential_and_ends_the_first() {
+    let scene = Scene::new().await;
+    for point in ["after_authorise", "after_mint", "after_lease"] {
+        let (token, key) = (scene.site.token(), unique());
+        let mut server = scene.start(point);
+        assert!(scene.ask(&token, &key).await.is_none());
+        assert!(!server.wait().success());
+        let server = scene.start("");
+        let leased = scene.ask(&token, &key).await.unwrap();
+        scene.books.agree_with(&scene.bao, point).await;
+        let decision = leased["decision"].as_str().unwrap();
+        assert!(scene.books.leased().values().eq([decision]), "{point}: {:?}", scene.books.leased());
+        let lease = |name: &str| leased["lease"][name].as_str().unwrap().to_owned();
+        assert_eq!(scene.site.api().end(&lease("id"), &lease("secret")).await.status, 200);
+        drop(server);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_under_load_the_ledger_knows_what_lives() {
+    let scene = Scene::new().await;
+    let mut server = scene.start("");
+    for round in 0..ROUNDS {
+        let clients: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let (api, issuer, url) =
+                    (scene.site.api(), scene.site.issuer.clone(), scene.site.url.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let now = Clock::system().now().as_second();
+                        let token = issuer.sign(&issuer.github(&url, now));
+                        if ask(&api, &token, &unique()).await.is_none() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let [moment] = random_bytes().unwrap();
+        tokio::time::sleep(Duration::from_millis(100 + 4 * u64::from(moment))).await;
+        server.kill();
+        for client in clients {
+            client.await.unwrap();
+        }
+        server = scene.recovers(&format!("round {round}")).await;
+    }
+    assert!(!scene.books.leased().is_empty(), "nothing was leased between the kills");
+}
