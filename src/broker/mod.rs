@@ -160,14 +160,15 @@ impl Broker {
             }
         };
         fail::fail_point!("after_authenticate");
+        let (role, configuration) = (ask.role.as_str(), loaded.config.revision);
         if let Err(refusal) = self.limiter.admit(caller.principal()) {
-            let who = Refused::Identified { caller: &caller, role: ask.role.as_str() };
+            let who = Refused::Identified { caller: &caller, role, configuration };
             return self.refuse(decision, who, refusal).await;
         }
         match Step::Facts.run(loaded.gatherer.gather(caller, ask, decision)).await {
             Ok(facts) => Ok(facts),
             Err(failed) => {
-                let who = Refused::Identified { caller: &failed.caller, role: ask.role.as_str() };
+                let who = Refused::Identified { caller: &failed.caller, role, configuration };
                 self.refuse(decision, who, failed.refusal).await
             }
         }

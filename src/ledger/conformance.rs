@@ -251,8 +251,9 @@ async fn an_abandoned_authorisation_that_may_live_stays_listed(bench: Bench) {
 }
 
 async fn a_decision_reads_back_whole(bench: Bench) {
-    let revision = crate::secret::Fingerprint::of(b"configuration");
-    bench.ledger.set_revision(revision, crate::secret::Fingerprint::of(b"policy")).await.unwrap();
+    // A reload while the request is on its way changes nothing about what it rests on.
+    let newer = crate::secret::Fingerprint::of(b"newer");
+    bench.ledger.set_revision(newer, newer).await.unwrap();
     let lease = leased(&bench, "token", None).await;
     let facts = lease.grant().facts();
     let record = bench.ledger.decision(facts.decision()).await.unwrap().unwrap();
@@ -261,7 +262,7 @@ async fn a_decision_reads_back_whole(bench: Bench) {
     assert_eq!((record.role.as_str(), record.target.as_deref()), ("deploy", Some("api")));
     assert_eq!(record.at, facts.now());
     assert_eq!(record.input.unwrap(), serde_json::to_value(facts.input()).unwrap());
-    assert_eq!(record.configuration, revision.to_string());
+    assert_eq!(record.configuration, lease.grant().judged().configuration().to_string());
     assert_eq!(record.policy, Some(lease.grant().judged().revision().to_string()));
     assert_eq!(record.token, facts.caller().token().to_string());
     assert_eq!(record.outcome["is"], "allow");
@@ -282,10 +283,12 @@ async fn refusals_and_dry_runs_are_recorded(bench: Bench) {
 
     let caller = crate::identity::testing::caller("token", bench.clock.now());
     let early = DecisionId::new(1, &[3; 10]);
-    let who = Refused::Identified { caller: &caller, role: "deploy/x" };
+    let configuration = crate::secret::Fingerprint::of(b"configuration");
+    let who = Refused::Identified { caller: &caller, role: "deploy/x", configuration };
     bench.ledger.refuse(who, early, &Refusal::new(Code::RoleUnknown, "no such role")).await;
     let record = bench.ledger.decision(early).await.unwrap().unwrap();
     assert_eq!((record.role.as_str(), record.principal.as_str()), ("deploy/x", "github:repository:1234"));
+    assert_eq!((record.configuration, record.policy), (configuration.to_string(), None));
     assert_eq!(record.input.unwrap()["identity"]["claims"]["repository"], "acme/shop");
 
     let dry = grant(bench.facts("dry", None), std::collections::BTreeMap::new());

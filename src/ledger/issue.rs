@@ -72,7 +72,7 @@ impl Ledger {
             Replay::Once => Some((replay_key(caller, role), replay_until(caller).as_millisecond())),
             Replay::Off => None,
         };
-        let row = DecisionRow::of_grant(grant, Some(plan), &self.revisions.load());
+        let row = DecisionRow::of_grant(grant, Some(plan));
         Ok(Authorise { row, replay, idempotency: idempotency(grant) })
     }
 

@@ -22,7 +22,6 @@ mod kind;
 mod leases;
 mod record;
 mod refuse;
-mod revisions;
 mod settings;
 mod spool;
 mod sqlite;
@@ -50,10 +49,7 @@ pub use verify::{Finding, FindingKind, Report};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
-
 use self::counts::Counts;
-use self::revisions::Revisions;
 use self::spool::Spool;
 use self::sqlite::Store;
 use crate::clock::Clock;
@@ -66,7 +62,6 @@ pub struct Ledger {
     store: Store,
     sealer: Arc<Sealer>,
     clock: Clock,
-    revisions: ArcSwap<Revisions>,
     counts: Mutex<Counts>,
     spool: Mutex<Spool>,
     /// Sequence number that the newest checkpoint of this process covers.
@@ -85,7 +80,6 @@ impl Ledger {
             store: Store::open(settings, clock.clone())?,
             sealer,
             clock,
-            revisions: ArcSwap::from_pointee(Revisions::unknown()),
             counts: Mutex::new(Counts::new(settings.refusals_per_minute)),
             spool: Mutex::new(Spool::default()),
             checkpointed: AtomicI64::new(0),
@@ -102,7 +96,8 @@ impl Ledger {
         self.store.is_alive()
     }
 
-    /// Notes which configuration and policies decisions rest on from now on, as a record of the chain.
+    /// Notes which configuration and policies are in force from now on, as a record of the chain. Each decision names
+    /// its own: one that began before a reload rests on the former ones.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`]: then nothing changes.
@@ -111,9 +106,7 @@ impl Ledger {
         configuration: Fingerprint,
         policy: Fingerprint,
     ) -> Result<(), LedgerError> {
-        self.store.run(intent::Revise { configuration, policy }).await?;
-        self.revisions.store(Arc::new(Revisions::new(configuration)));
-        Ok(())
+        Ok(self.store.run(intent::Revise { configuration, policy }).await?)
     }
 
     /// The record of a decision, if there is one. Whoever shows it checks its tenant and principal first.

@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 
 use super::chain::Canon;
 use super::frame;
-use super::revisions::Revisions;
 use crate::domain::{DecisionId, Refusal, ScopeName, Ttl};
 use crate::facts::{Facts, Operation, Origin, SourceFailure};
 use crate::identity::Caller;
@@ -130,24 +129,23 @@ impl DecisionRow {
     }
 
     /// The row of a grant that is planned, or, without a plan, of a dry run that policy allows.
-    pub(super) fn of_grant(grant: &Grant, planned: Option<PlannedRow>, revisions: &Revisions) -> Self {
+    pub(super) fn of_grant(grant: &Grant, planned: Option<PlannedRow>) -> Self {
         let allowed = Allowed { ttl: grant.ttl(), scopes: grant.scopes(), tags: grant.tags() };
         let (outcome, told) = match planned {
             Some(_) => ("allow", Outcome::Allow(allowed)),
             None => ("would_allow", Outcome::WouldAllow(allowed)),
         };
-        Self { outcome, planned, ..Self::of_judged(grant.judged(), told, revisions) }
+        Self { outcome, planned, ..Self::of_judged(grant.judged(), told) }
     }
 
     /// The row of a decision that ends in `refusal`.
-    pub(super) fn of_refusal(judged: &Judged, refusal: &Refusal, revisions: &Revisions) -> Self {
+    pub(super) fn of_refusal(judged: &Judged, refusal: &Refusal) -> Self {
         let outcome = refusal.code.as_str();
-        Self { outcome, ..Self::of_judged(judged, Outcome::Refused(refusal), revisions) }
+        Self { outcome, ..Self::of_judged(judged, Outcome::Refused(refusal)) }
     }
 
-    fn of_judged(judged: &Judged, outcome: Outcome<'_>, revisions: &Revisions) -> Self {
+    fn of_judged(judged: &Judged, outcome: Outcome<'_>) -> Self {
         let facts = judged.facts();
-        let policy = judged.revision();
         let split = frame::split(&serde_json::to_value(facts.input()).unwrap_or_default());
         let body = Body {
             results: judged.results(),
@@ -155,8 +153,8 @@ impl DecisionRow {
             table_line: facts.row().map(|row| row.line),
             outcome,
         };
-        let frame =
-            frame_text(facts.caller().tenant().as_str(), facts.origins(), Some(policy), revisions, &split);
+        let revisions = Revisions { configuration: judged.configuration(), policy: Some(judged.revision()) };
+        let frame = frame_text(facts.caller().tenant().as_str(), facts.origins(), revisions, &split);
         Self {
             role: facts.role().name.to_string(),
             at: facts.now().as_millisecond(),
@@ -172,7 +170,7 @@ impl DecisionRow {
         decision: DecisionId,
         at: i64,
         refusal: &Refusal,
-        revisions: &Revisions,
+        configuration: Fingerprint,
     ) -> Self {
         let input = json!({
             "identity": {
@@ -187,7 +185,8 @@ impl DecisionRow {
         let failed = BTreeMap::new();
         let body =
             Body { results: &[], failed: &failed, table_line: None, outcome: Outcome::Refused(refusal) };
-        let frame = frame_text(caller.tenant().as_str(), &origins, None, revisions, &split);
+        let frame =
+            frame_text(caller.tenant().as_str(), &origins, Revisions { configuration, policy: None }, &split);
         Self {
             role: role.to_owned(),
             at,
@@ -251,13 +250,20 @@ struct Allowed<'a> {
     tags: &'a BTreeMap<String, String>,
 }
 
+/// What a decision rests on: digests of the files that were in force when it began.
+struct Revisions {
+    configuration: Fingerprint,
+    /// None if no policy was reached.
+    policy: Option<Fingerprint>,
+}
+
 /// The part that many decisions share. It names the tenant, so that tenants never share one.
 #[derive(Serialize)]
 struct Frame<'a> {
     version: u32,
     tenant: &'a str,
     engine: &'a str,
-    configuration: &'a str,
+    configuration: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
     origins: &'a BTreeMap<String, Origin>,
@@ -267,13 +273,12 @@ struct Frame<'a> {
 fn frame_text(
     tenant: &str,
     origins: &BTreeMap<String, Origin>,
-    policy: Option<Fingerprint>,
-    revisions: &Revisions,
+    revisions: Revisions,
     split: &frame::Split,
 ) -> Text {
     let input = serde_json::from_str(&split.shape).unwrap_or(RawValue::NULL);
-    let configuration = revisions.configuration();
-    let policy = policy.map(|revision| revision.to_string());
+    let configuration = revisions.configuration.to_string();
+    let policy = revisions.policy.map(|revision| revision.to_string());
     let frame = Frame { version: VERSION, tenant, engine: ENGINE, configuration, policy, origins, input };
     Text::new(to_json(&frame))
 }

@@ -16,7 +16,7 @@ impl Ledger {
     /// # Errors
     /// `store_unavailable`.
     pub async fn note_dry_run(&self, grant: &Grant) -> Result<(), Refusal> {
-        let row = Arc::new(DecisionRow::of_grant(grant, None, &self.revisions.load()));
+        let row = Arc::new(DecisionRow::of_grant(grant, None));
         self.store.run(Decide { row }).await.map_err(|why| why.refusal())
     }
 
@@ -27,17 +27,16 @@ impl Ledger {
             Refused::Unidentified { source_ip } => {
                 lock(&self.counts).count_unidentified(source_ip, refusal.code, now);
             }
-            Refused::Identified { caller, role } => {
+            Refused::Identified { caller, role, configuration } => {
                 if self.admits(caller, refusal) {
-                    let revisions = self.revisions.load();
                     let at = now.as_millisecond();
-                    let row = DecisionRow::of_unjudged(caller, role, decision, at, refusal, &revisions);
+                    let row = DecisionRow::of_unjudged(caller, role, decision, at, refusal, configuration);
                     self.record_refusal(row).await;
                 }
             }
             Refused::Judged(judged) => {
                 if self.admits(judged.facts().caller(), refusal) {
-                    let row = DecisionRow::of_refusal(judged, refusal, &self.revisions.load());
+                    let row = DecisionRow::of_refusal(judged, refusal);
                     self.record_refusal(row).await;
                 }
             }

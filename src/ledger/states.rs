@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::domain::{Credential, DecisionId, Handle, LeaseId, Minted};
 use crate::identity::Caller;
 use crate::policy::{Grant, Judged};
-use crate::secret::LeaseSecret;
+use crate::secret::{Fingerprint, LeaseSecret};
 
 /// A grant with the handle that will find its credential again.
 #[derive(Debug)]
@@ -122,6 +122,8 @@ pub enum Refused<'a> {
         caller: &'a Caller,
         /// The role asked for.
         role: &'a str,
+        /// Digest of the configuration that the request was looked at with.
+        configuration: Fingerprint,
     },
     /// A decision.
     Judged(&'a Judged),

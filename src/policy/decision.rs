@@ -71,6 +71,7 @@ pub struct Judged {
     pub(super) facts: Arc<Facts>,
     pub(super) results: Arc<Vec<PackageResult>>,
     pub(super) revision: Fingerprint,
+    pub(super) configuration: Fingerprint,
 }
 
 impl Judged {
@@ -85,6 +86,10 @@ impl Judged {
     /// Digest of the policy files.
     pub const fn revision(&self) -> Fingerprint {
         self.revision
+    }
+    /// Digest of the configuration that the policies were loaded with: a reload meanwhile does not change it.
+    pub const fn configuration(&self) -> Fingerprint {
+        self.configuration
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) fn load(config: &Config, files: Vec<SourceFile>) -> Result<(Policy, P
         packages,
         sets,
         revision,
+        configuration: config.revision,
         limit: config.settings.limits.policy_timeout,
         denials: config.settings.denials,
     };

@@ -58,6 +58,7 @@ pub struct Policy {
     packages: Packages,
     sets: BTreeMap<RoleName, Arc<PackageSet>>,
     revision: Fingerprint,
+    configuration: Fingerprint,
     limit: Duration,
     denials: DenialDetail,
 }
@@ -97,7 +98,12 @@ impl Policy {
             denials: self.denials,
         };
         let (results, merged) = self.judge(asked, &facts);
-        let judged = Judged { facts: Arc::new(facts), results: Arc::new(results), revision: self.revision };
+        let judged = Judged {
+            facts: Arc::new(facts),
+            results: Arc::new(results),
+            revision: self.revision,
+            configuration: self.configuration,
+        };
         match merged {
             Merged::Allow { ttl, scopes, tags } => Decision::Allow(Grant { judged, ttl, scopes, tags }),
             Merged::NeedsApproval(require) => Decision::NeedsApproval(judged, require),

@@ -9,7 +9,12 @@ use crate::secret::Fingerprint;
 
 /// `facts` with no results.
 pub(crate) fn judged(facts: Facts) -> Judged {
-    Judged { facts: Arc::new(facts), results: Arc::new(Vec::new()), revision: Fingerprint::of(b"policies") }
+    Judged {
+        facts: Arc::new(facts),
+        results: Arc::new(Vec::new()),
+        revision: Fingerprint::of(b"policies"),
+        configuration: Fingerprint::of(b"configuration"),
+    }
 }
 
 /// A grant of all that `facts` ask for, with `tags`.
