@@ -29,6 +29,7 @@ mod sqlite {
         i_10_retries_do_not_prolong_the_time_for_retries
         i_10_another_callers_key_is_another_key
         a_superseded_attempt_in_flight_cannot_be_leased
+        a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before
         a_lease_needs_an_open_authorisation
         c_07_unknown_lease_and_wrong_secret_are_one_answer
         c_16_only_its_own_secret_ends_a_lease
@@ -142,6 +143,18 @@ async fn a_superseded_attempt_in_flight_cannot_be_leased(bench: Bench) {
     bench.ledger.abandon(first, &why, true).await;
     bench.ledger.lease(retry, bench.minted()).await.unwrap();
     assert!(bench.unleased().await.is_empty());
+}
+
+async fn a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before(bench: Bench) {
+    for dead in [true, false] {
+        let key = format!("key-{dead}");
+        let first = bench.ledger.authorise(bench.planned("token", Some(&key))).await.unwrap();
+        bench.ledger.authorise(bench.planned("token", Some(&key))).await.unwrap();
+        bench.ledger.resolve_unleased(first.grant().facts().decision(), dead).await.unwrap();
+        let (_, why) = bench.ledger.lease(first, bench.minted()).await.unwrap_err();
+        assert_eq!(why.code, Code::Superseded, "dead: {dead}");
+        bench.pass(Duration::from_mins(30));
+    }
 }
 
 async fn a_lease_needs_an_open_authorisation(bench: Bench) {

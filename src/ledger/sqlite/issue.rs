@@ -168,6 +168,8 @@ impl Apply for Lease {
             Some((state, true)) if state == "open" => {}
             Some((state, false)) if state == "open" => return Ok(Leasing::Blocked),
             Some((state, _)) if state == "superseded" => return Ok(Leasing::Superseded),
+            // Whoever took its place may have closed it by now.
+            Some(_) | None if self.is_superseded(batch)? => return Ok(Leasing::Superseded),
             Some(_) | None => return Ok(Leasing::NotOpen),
         }
         batch.sql("DELETE FROM authorisations WHERE decision = ?1")?.execute([self.decision.as_bytes()])?;
@@ -182,6 +184,14 @@ impl Apply for Lease {
 }
 
 impl Lease {
+    /// True if a later attempt holds this one's idempotency key.
+    fn is_superseded(&self, batch: &Batch<'_>) -> rusqlite::Result<bool> {
+        let Some(key) = &self.idempotency else { return Ok(false) };
+        batch
+            .sql("SELECT 1 FROM idempotency WHERE key = ?1 AND decision <> ?2")?
+            .exists(params![key.as_bytes(), self.decision.as_bytes()])
+    }
+
     fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let columns = LeaseColumns {
             id: self.id.as_bytes(),
