@@ -14,6 +14,7 @@ mod failure;
 mod keys;
 mod output;
 mod reload;
+mod schema;
 mod serve;
 mod source;
 mod token;
@@ -70,6 +71,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Verify the audit chain.
     Audit(audit::AuditArgs),
+    /// Print the JSON Schema of what policies see as `input`.
+    Schema(schema::SchemaArgs),
     /// Print a shell completion script.
     Completions(completions::CompletionsArgs),
 }
@@ -115,6 +118,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Reload(args) => reload::run(&args, output).await?,
         Command::Keys(args) => keys::run(args, output).await?,
         Command::Audit(args) => return audit::run(args, output).await,
+        Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
