@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName};
+use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Trust};
 
 /// One issuer entry. The pair of `url` and `audience` is unique and selects it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub enum Profile {
         principal_claim: String,
         /// True if anybody can get a token from this issuer.
         shared: bool,
+        /// What the operator says of everybody whom this issuer vouches for; its tokens say nothing.
+        trust: Trust,
     },
 }
 

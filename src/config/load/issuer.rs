@@ -14,7 +14,7 @@ use super::{endpoint, rule};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
 use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay, Requirement, jwks};
-use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName};
+use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Trust};
 
 /// Pairs of issuer and audience in use, with the entry that uses them.
 pub(super) type Taken = BTreeMap<(IssuerUrl, String), IssuerName>;
@@ -162,10 +162,24 @@ fn profile(r: &mut Reader<'_>) -> Option<(Profile, Vec<String>)> {
             };
             let shared = r.get("shared", "true or false").and_then(|field| field.boolean()).unwrap_or(true);
             let immutable = r.list("immutable_claims", "a list of claims, such as [\"org_id\"]");
+            let trust = trust(r, shared);
             word?;
-            Some((Profile::Generic { principal_claim: claim?, shared }, immutable.unwrap_or_default()))
+            Some((Profile::Generic { principal_claim: claim?, shared, trust }, immutable.unwrap_or_default()))
         }
     }
+}
+
+/// Nothing in a generic token tells who may steer its holder: unless the operator vouches for all of them, it is
+/// unknown, which the guard-rail keeps out of production.
+fn trust(r: &mut Reader<'_>, shared: bool) -> Trust {
+    let words = [("trusted", Trust::Trusted), ("unknown", Trust::Unknown)];
+    let trust = r.choice("trust", "\"trusted\" or \"unknown\"", &words).unwrap_or(Trust::Unknown);
+    if trust == Trust::Trusted && shared {
+        let message = "nobody can vouch for all whom a shared issuer gives tokens to";
+        let fix = "remove it, or write shared = false if the issuer serves only you";
+        r.refuse("trust", "trust_shared", message, fix);
+    }
+    trust
 }
 
 /// A host that a discovery document may name for its keys.

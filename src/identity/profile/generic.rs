@@ -1,12 +1,10 @@
-//! Any OIDC issuer: one claim identifies, all other attributes come from the issuer entry's own rules.
+//! Any OIDC issuer: one claim identifies, all other attributes, and how far its holders are
+//! trusted, come from the issuer entry's own rules.
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Scalar, Trust};
+use crate::domain::Scalar;
 use crate::identity::claim::{ClaimError, lookup, scalar};
-
-/// Nothing is known about who may steer such a workload.
-pub(super) const TRUST: Trust = Trust::Unknown;
 
 /// The value of `claim`, which the configuration says is never given to anybody else.
 pub(super) fn id(claims: &Map<String, Value>, claim: &str) -> Result<String, ClaimError> {

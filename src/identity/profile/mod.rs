@@ -113,8 +113,8 @@ impl Reader {
                 (gitlab::branch(&attributes), gitlab::trust(&attributes), gitlab::id(&attributes))
             }
             Profile::Kubernetes => (None, kubernetes::TRUST, kubernetes::id(&attributes)),
-            Profile::Generic { principal_claim, .. } => {
-                (None, generic::TRUST, Some(generic::id(claims, principal_claim)?))
+            Profile::Generic { principal_claim, trust, .. } => {
+                (None, *trust, Some(generic::id(claims, principal_claim)?))
             }
         };
         if let Some(branch) = branch {

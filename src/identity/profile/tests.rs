@@ -20,7 +20,8 @@ fn github(text: &str) -> (Issuer, Map<String, Value>) {
 }
 
 fn generic(principal_claim: &str) -> (Issuer, Map<String, Value>) {
-    let profile = Profile::Generic { principal_claim: principal_claim.into(), shared: false };
+    let profile =
+        Profile::Generic { principal_claim: principal_claim.into(), shared: false, trust: Trust::Unknown };
     fixture(profile, include_str!("fixtures/generic.json"))
 }
 
@@ -184,6 +185,14 @@ fn reads_a_kubernetes_pod() {
 }
 
 #[test]
+fn a_generic_token_is_trusted_only_as_far_as_its_issuers_entry_says() {
+    let (mut issuer, claims) = generic("sub");
+    assert_eq!(read(&(issuer.clone(), claims.clone())).trust, Trust::Unknown);
+    issuer.profile = Profile::Generic { principal_claim: "sub".into(), shared: false, trust: Trust::Trusted };
+    assert_eq!(read(&(issuer, claims)).trust, Trust::Trusted);
+}
+
+#[test]
 fn reads_a_generic_token_by_the_configured_claim() {
     let reading = read(&generic("sub"));
     assert_eq!(reading.principal.as_str(), "generic:acme-ci:service-7f3a");
@@ -257,7 +266,7 @@ fn configuration_reserves_exactly_the_names_that_the_tables_give() {
 
 #[test]
 fn tables_name_each_attribute_once_and_none_that_is_reserved() {
-    let generic = Profile::Generic { principal_claim: "sub".into(), shared: false };
+    let generic = Profile::Generic { principal_claim: "sub".into(), shared: false, trust: Trust::Unknown };
     for profile in [Profile::GitHub, Profile::GitLab, Profile::Kubernetes, generic] {
         let names: Vec<_> = attribute_names(&profile).collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();

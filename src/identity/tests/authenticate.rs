@@ -222,7 +222,8 @@ async fn i_07_refuses_claims_of_the_wrong_type() {
     for exp in [json!("1"), json!(NOW.to_string()), json!(1.5), json!(1e23), json!("absent"), json!(null)] {
         assert_eq!(case.with_claims(json!({"exp": exp})).await, Err(Code::TokenClaimInvalid), "{exp}");
     }
-    case.entry.profile = Profile::Generic { principal_claim: "iss".into(), shared: false };
+    case.entry.profile =
+        Profile::Generic { principal_claim: "iss".into(), shared: false, trust: Trust::Unknown };
     for subject in [json!("absent"), json!(1), json!(""), json!("s".repeat(MAX_SUBJECT + 1)), json!(["s"])] {
         assert_eq!(
             case.with_claims(json!({"sub": subject})).await,
@@ -369,7 +370,7 @@ fn i_19_does_not_start_with_entries_that_admit_the_planet_or_contradict_each_oth
     };
     let with =
         |url: &str, profile: Profile| Issuer { url: url.parse().unwrap(), profile, ..case.entry.clone() };
-    let anybody = Profile::Generic { principal_claim: "sub".into(), shared: true };
+    let anybody = Profile::Generic { principal_claim: "sub".into(), shared: true, trust: Trust::Unknown };
     for shared in [
         with("https://token.actions.githubusercontent.com", Profile::GitHub),
         with("https://gitlab.com", Profile::GitLab),

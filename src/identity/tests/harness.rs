@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::signer::Signer;
 use crate::clock::Clock;
 use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay};
-use crate::domain::{Code, IssuerUrl, Scalar};
+use crate::domain::{Code, IssuerUrl, Scalar, Trust};
 use crate::identity::{BoxFuture, Identity, Remembered};
 
 pub(in crate::identity) const NOW: i64 = 1_800_000_000;
@@ -31,7 +31,7 @@ pub(in crate::identity) fn entry(name: &str) -> Issuer {
         url: "https://issuer.example".parse().unwrap(),
         audience: AUDIENCE.into(),
         audience_list: false,
-        profile: Profile::Generic { principal_claim: "sub".into(), shared: false },
+        profile: Profile::Generic { principal_claim: "sub".into(), shared: false, trust: Trust::Unknown },
         keys: KeySource::Discovery { jwks_hosts: Vec::new() },
         algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
         require: Vec::new(),

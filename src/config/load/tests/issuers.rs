@@ -139,6 +139,10 @@ fn i_19_a_generic_issuer_is_shared_unless_it_says_otherwise() {
     generic(url, "require = { org = \"1\" }").stops("not_admitting", "issuers/own.toml:5 require");
     generic(url, "immutable_claims = [\"org\"]\nrequire = { org = 1 }").clean();
     generic(url, "shared = false").clean();
+    generic(url, "shared = false\ntrust = \"trusted\"").clean();
+    let admitted = "immutable_claims = [\"org\"]\nrequire = { org = 1 }\ntrust = \"trusted\"";
+    generic(url, admitted).stops("trust_shared", "issuers/own.toml:7 trust");
+    generic(url, "shared = false\ntrust = \"untrusted\"").stops("unknown_word", "issuers/own.toml:6 trust");
     tree()
         .file(
             "issuers/own.toml",
