@@ -1,0 +1,143 @@
+//! The load generator: keep-alive HTTP/1.1 connections that each send the next request once the last is answered.
+//!
+//! Written by hand because it shares two cores with the server: a full client would cost more than what it measures.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::Fallible;
+
+/// Longest head of an answer, bytes.
+const MAX_HEAD: usize = 8 * 1024;
+
+/// What a run of requests took.
+pub(crate) struct Run {
+    /// From the first request to the last answer.
+    pub(crate) took: Duration,
+    /// Of each request, shortest first.
+    latencies: Vec<Duration>,
+}
+
+impl Run {
+    /// The latency in microseconds that `percent` of the requests kept.
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let place = self.latencies.len().saturating_sub(1) * percent / 100;
+        self.latencies.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
+    }
+
+    /// Requests per second.
+    pub(crate) fn rate(&self) -> f64 {
+        f64::from(u32::try_from(self.latencies.len()).unwrap_or(u32::MAX)) / self.took.as_secs_f64()
+    }
+}
+
+/// A request for the first role with `token`.
+pub(crate) fn request(token: &str) -> Vec<u8> {
+    let body = r#"{"role":"preview"}"#;
+    format!(
+        "POST /v1/credentials HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Sends every request once over `connections` connections.
+pub(crate) async fn send(
+    address: SocketAddr,
+    connections: usize,
+    requests: Arc<Vec<Vec<u8>>>,
+) -> Fallible<Run> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    let mut opened = Vec::new();
+    for _ in 0..connections {
+        opened.push(Client::connect(address).await?);
+    }
+    let began = Instant::now();
+    for client in opened {
+        clients.spawn(client.send_all(Arc::clone(&requests), Arc::clone(&next)));
+    }
+    let mut latencies = Vec::with_capacity(requests.len());
+    while let Some(client) = clients.join_next().await {
+        latencies.extend(client??);
+    }
+    let took = began.elapsed();
+    latencies.sort_unstable();
+    Ok(Run { took, latencies })
+}
+
+/// The body that `path` answers with.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Fallible<String> {
+    let mut client = Client::connect(address).await?;
+    client.exchange(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").as_bytes()).await?;
+    Ok(String::from_utf8(client.body)?)
+}
+
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Client {
+    async fn connect(address: SocketAddr) -> Fallible<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024), body: Vec::new() })
+    }
+
+    async fn send_all(
+        mut self,
+        requests: Arc<Vec<Vec<u8>>>,
+        next: Arc<AtomicUsize>,
+    ) -> Fallible<Vec<Duration>> {
+        let mut latencies = Vec::new();
+        while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let began = Instant::now();
+            self.exchange(request).await?;
+            latencies.push(began.elapsed());
+        }
+        Ok(latencies)
+    }
+
+    /// Sends one request and reads its answer, which must be a success.
+    async fn exchange(&mut self, request: &[u8]) -> Fallible<()> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        let head = loop {
+            if let Some(end) = end_of_head(&self.buffer) {
+                break end;
+            }
+            if self.buffer.len() > MAX_HEAD || self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err("no answer".into());
+            }
+        };
+        let (head, begun) = self.buffer.split_at(head);
+        let head = std::str::from_utf8(head)?;
+        let length = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let length: usize = length.ok_or("an answer without a length")?.1.trim().parse()?;
+        let good = head.starts_with("HTTP/1.1 200");
+        self.body.clear();
+        self.body.extend_from_slice(begun);
+        while self.body.len() < length {
+            if self.stream.read_buf(&mut self.body).await? == 0 {
+                return Err("an answer broke off".into());
+            }
+        }
+        if good { Ok(()) } else { Err(String::from_utf8_lossy(&self.body).into_owned().into()) }
+    }
+}
+
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}

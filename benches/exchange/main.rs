@@ -1,0 +1,119 @@
+//! What an exchange costs: `cargo bench`.
+//!
+//! One run measures each step alone beside the raw signature operations, a bare handler on the same accept loop, and
+//! whole exchanges of the shipped binary with the durable ledger at 1, 8 and 32 connections. Compare figures within a
+//! run; processor time is what another program on the machine changes least.
+//!
+//! `cargo bench -- memory` runs 200,000 exchanges and looks at resident memory; `cargo bench -- roles` counts
+//! instructions with 10 and with 10,000 roles under valgrind; `--json` prints data instead of a table.
+
+mod cpu;
+mod exchanges;
+mod floor;
+mod load;
+mod memory;
+mod process;
+mod ready;
+mod report;
+mod roles;
+mod signer;
+mod site;
+mod steps;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use report::Report;
+use signer::Signer;
+use site::Site;
+
+/// Any failure ends the run: half a benchmark is none.
+type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Connections, and how many exchanges they make.
+const LOADS: [(usize, usize); 3] = [(1, 4_000), (8, 12_000), (32, 24_000)];
+/// Requests to the bare handler.
+const FLOOR: (usize, usize) = (32, 60_000);
+
+/// Measures what an exchange costs.
+#[derive(Parser)]
+struct Arguments {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Cargo passes it.
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What is not part of the usual run.
+#[derive(Subcommand)]
+enum What {
+    /// Look at resident memory over 200,000 exchanges.
+    Memory,
+    /// Count instructions per exchange with 10 and with 10,000 roles; needs valgrind.
+    Roles,
+    #[command(hide = true)]
+    ServeFloor,
+    #[command(hide = true)]
+    ExchangeLoop { folder: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("failed: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Fallible<()> {
+    // The load generator keeps to one thread, and leaves the other core to the server.
+    let measuring = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let report = match &arguments.what {
+        None => measuring()?.block_on(usual())?,
+        Some(What::Memory) => measuring()?.block_on(memory())?,
+        Some(What::Roles) => measuring()?.block_on(roles())?,
+        Some(What::ServeFloor) => return tokio::runtime::Runtime::new()?.block_on(floor::serve()),
+        Some(What::ExchangeLoop { folder }) => return measuring()?.block_on(roles::exchange_loop(folder)),
+    };
+    say(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() });
+    Ok(())
+}
+
+async fn usual() -> Fallible<Report> {
+    let (site, rsa) = (Site::new(10, 5)?, Signer::rsa()?);
+    let steps = steps::measure(&site, &rsa, &Signer::ec()?).await?;
+    let (connections, count) = FLOOR;
+    let request = site.tokens(&rsa, 1)?.iter().map(|token| load::request(token)).collect::<Vec<_>>();
+    let requests = request.into_iter().cycle().take(count).collect();
+    let floor = floor::measure(connections, Arc::new(requests)).await?;
+    let mut exchanges = Vec::new();
+    for (connections, count) in LOADS {
+        exchanges.push(exchanges::measure(&site, &rsa, connections, count).await?);
+    }
+    let ready_millis = Some(ready::measure(100, &rsa)?);
+    Ok(Report { steps: Some(steps), floor: Some(floor), exchanges, ready_millis, ..Report::default() })
+}
+
+async fn memory() -> Fallible<Report> {
+    let (site, rsa) = (Site::new(10, 5)?, Signer::rsa()?);
+    site.trust(&rsa)?;
+    Ok(Report { memory: Some(memory::measure(&site, &rsa).await?), ..Report::default() })
+}
+
+async fn roles() -> Fallible<Report> {
+    Ok(Report { roles: roles::measure(&Signer::rsa()?).await?, ..Report::default() })
+}
+
+#[expect(clippy::print_stdout, reason = "what a benchmark is for")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,149 @@
+//! A configuration folder on a real file system, and tokens of the issuer that it trusts.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tollgate::app::{App, Source};
+use tollgate::clock::Clock;
+
+use crate::Fallible;
+use crate::signer::Signer;
+
+/// Whose tokens GitHub's are shaped like: inline keys, so that nothing is fetched.
+const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+/// Repositories that ask in turn; each is a principal of its own.
+const REPOSITORIES: usize = 100;
+
+/// A folder with `config/`, the shipped policies and a store.
+pub(crate) struct Site {
+    folder: TempDir,
+    url: String,
+}
+
+impl Site {
+    /// `roles` roles, the first of which is asked for; `packages` of the others have a policy package of their own.
+    pub(crate) fn new(roles: usize, packages: usize) -> Fallible<Self> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let site = Self { folder, url: format!("http://127.0.0.1:{port}") };
+        site.put("config/tollgate.toml", &site.settings())?;
+        site.put("config/targets/api.toml", "provider = \"jwt\"\naudience = \"https://api.example\"\n")?;
+        site.put("policies/ci/preview.rego", include_str!("../../policies/ci/preview.rego"))?;
+        site.put("policies/ci/tenant.rego", include_str!("../../policies/ci/tenant.rego"))?;
+        site.put("policies/global/guard_rail.rego", include_str!("../../policies/global/guard_rail.rego"))?;
+        site.put("config/roles/preview.toml", &role("\"ci.preview\", \"ci.tenant\""))?;
+        for nth in 1..roles {
+            let packages = if nth <= packages { format!("\"own.r{nth}\"") } else { "\"ci.preview\"".into() };
+            site.put(&format!("config/roles/r{nth}.toml"), &role(&packages))?;
+        }
+        for nth in 1..=packages.min(roles.saturating_sub(1)) {
+            site.put(&format!("policies/own/r{nth}.rego"), &policy(nth))?;
+        }
+        Ok(site)
+    }
+
+    /// Trusts what `signer` signs.
+    pub(crate) fn trust(&self, signer: &Signer) -> Fallible<()> {
+        let issuer = format!(
+            "issuer = \"{ISSUER}\"\nprofile = \"github\"\naudience = \"{}\"\nalgorithms = [\"{}\"]\n\
+             require = {{ repository_owner_id = \"65\" }}\nreplay = \"once\"\nmax_age = \"2h\"\njwks = '{}'\n",
+            self.url,
+            signer.algorithm(),
+            json!({ "keys": [signer.jwk()?] }),
+        );
+        self.put("config/issuers/github.toml", &issuer)
+    }
+
+    fn settings(&self) -> String {
+        let listen = self.url.trim_start_matches("http://");
+        format!(
+            "policies = \"../policies\"\n\n[server]\nurl = \"{}\"\nlisten = \"{listen}\"\n\n[store]\n\
+             sqlite = \"../ledger.db\"\n\
+             key_encryption_key = {{ value = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" }}\n\n\
+             [limits]\nexchanges_per_minute = 1000000\n",
+            self.url
+        )
+    }
+
+    fn put(&self, path: &str, text: &str) -> Fallible<()> {
+        let path = self.folder.path().join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        Ok(std::fs::write(path, text)?)
+    }
+
+    /// Where the configuration is.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// A file beside it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Bytes of the store, its write-ahead log included.
+    pub(crate) fn store_bytes(&self) -> u64 {
+        let length = |name| std::fs::metadata(self.path(name)).map_or(0, |file| file.len());
+        length("ledger.db") + length("ledger.db-wal")
+    }
+
+    /// `count` tokens that nobody has used.
+    pub(crate) fn tokens(&self, signer: &Signer, count: usize) -> Fallible<Vec<String>> {
+        let now = Clock::system().now().as_second();
+        let half = count / 2;
+        let sign = |range: std::ops::Range<usize>| -> Fallible<Vec<String>> {
+            range.map(|nth| signer.sign(&claims(&self.url, now, nth))).collect()
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(move || sign(half..count));
+            let mut tokens = sign(0..half)?;
+            tokens.extend(other.join().map_err(|_| "a signing thread ended")??);
+            Ok(tokens)
+        })
+    }
+}
+
+/// Starts Tollgate on `config` in this process.
+pub(crate) async fn start(config: &Path) -> Fallible<App> {
+    let source = Source { directory: config.to_owned(), environment: Vec::new() };
+    Ok(App::start(source, Clock::system(), None).await?)
+}
+
+fn role(packages: &str) -> String {
+    format!(
+        "description = \"for measuring\"\nenvironment = \"preview\"\ntarget = \"api\"\n\
+         ttl = {{ default = \"15m\", max = \"30m\" }}\npolicies = [{packages}]\n\
+         default_scopes = [\"preview:deploy\"]\n\n[jwt]\nclaims = [\"repository\", \"repository_id\", \"branch\"]\n\n\
+         [scopes.\"preview:deploy\"]\n[scopes.\"preview:delete\"]\n"
+    )
+}
+
+fn policy(nth: usize) -> String {
+    format!(
+        "package own.r{nth}\n\ndefault allow := false\n\nallow if {{\n\tinput.operation == \"mint\"\n\
+         \tinput.identity.trust == \"trusted\"\n\tinput.identity.repository_id == \"{nth}\"\n}}\n"
+    )
+}
+
+/// Claims of a GitHub job as its documentation shows them; what differs from job to job differs.
+fn claims(audience: &str, now: i64, nth: usize) -> Value {
+    let run = 9_000_000_000 + nth;
+    let sha = format!("{run:010}{nth:030x}");
+    let repository = format!("acme/service-{:02}", nth % REPOSITORIES);
+    let workflow = format!("{repository}/.github/workflows/deploy.yml@refs/heads/main");
+    json!({
+        "jti": format!("{nth:08x}-{now:x}-4c1b-9d0e-1f2a3b4c5d6e"), "sub": format!("repo:{repository}:environment:preview"),
+        "aud": audience, "ref": "refs/heads/main", "sha": sha, "repository": repository,
+        "repository_owner": "acme", "repository_owner_id": "65", "run_id": run.to_string(),
+        "run_number": nth.to_string(), "run_attempt": "1", "repository_visibility": "private",
+        "repository_id": (704_591_000 + nth % REPOSITORIES).to_string(), "actor_id": "5832347", "actor": "robin",
+        "workflow": "deploy", "head_ref": "", "base_ref": "", "event_name": "push", "ref_protected": "true",
+        "ref_type": "branch", "workflow_ref": workflow, "workflow_sha": sha, "job_workflow_ref": workflow,
+        "job_workflow_sha": sha, "runner_environment": "github-hosted", "environment": "preview",
+        "iss": ISSUER, "nbf": now - 5, "exp": now + 7200, "iat": now,
+    })
+}
