@@ -65,7 +65,7 @@ impl Caller {
     pub const fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
-    /// Hash of the token.
+    /// Hash of the token's header and payload: the same for every valid signature over them.
     pub const fn token(&self) -> Fingerprint {
         self.token
     }

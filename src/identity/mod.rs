@@ -35,7 +35,6 @@ pub use error::{IdentityError, InlineKeysError};
 use crate::clock::Clock;
 use crate::config::Issuer;
 use crate::domain::{Code, IssuerUrl, Refusal};
-use crate::secret::Fingerprint;
 use claim::ClaimError;
 use entry::Entries;
 use token::Unverified;
@@ -107,11 +106,11 @@ impl Identity {
     /// # Errors
     /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes.
     pub async fn authenticate(&self, token: &SecretString) -> Result<Caller, Refusal> {
-        let text = token.expose_secret();
-        let unverified = Unverified::parse(text)?;
+        let unverified = Unverified::parse(token.expose_secret())?;
         let entry = self.entries.select(&unverified)?;
         let issuer = &entry.issuer;
         let key = entry.key(&unverified).await?;
+        let token = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
         let times = times::check(&claims, issuer, self.clock.now())?;
         admission::admit(&claims, &issuer.require)?;
@@ -126,7 +125,7 @@ impl Identity {
             trust: reading.trust,
             attributes: reading.attributes,
             claims,
-            token: Fingerprint::of(text.as_bytes()),
+            token,
             issued_at: times.issued_at,
             expires_at: times.expires_at,
             issuer: Arc::clone(issuer),

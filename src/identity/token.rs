@@ -13,6 +13,7 @@ use crate::causes;
 use crate::config::Algorithm;
 use crate::domain::{Code, Refusal};
 use crate::json::{self, JsonError, Limits};
+use crate::secret::Fingerprint;
 
 /// Longest token, bytes. GitHub's and GitLab's have one to two thousand.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -107,6 +108,14 @@ impl<'a> Unverified<'a> {
     /// The key that the token says it was signed with.
     pub(super) fn kid(&self) -> Option<&str> {
         self.header.kid.as_deref()
+    }
+
+    /// Hash of what the signature covers, by which a token is known again.
+    ///
+    /// Without the signature: to every ECDSA signature (r, s) there is a second valid one, (r, n - s), which anybody can
+    /// compute, so that a used token would pass for another one.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.signed.as_bytes())
     }
 
     /// The `iss` claim, unverified: only to select configured entries.

@@ -29,7 +29,7 @@ pub struct DecisionRecord {
     pub at: Timestamp,
     /// `allow`, `would_allow` or a refusal code.
     pub result: String,
-    /// SHA-256 of the token, hex.
+    /// SHA-256 of the token's header and payload, with the dot between them, hex.
     pub token: String,
     /// What evaluated the policies.
     pub engine: String,

@@ -67,7 +67,8 @@ async fn a_good_token_becomes_a_caller() {
     assert_eq!(caller.principal().as_str(), "generic:acme:service-1");
     assert_eq!(caller.tenant().as_str(), "acme");
     assert_eq!(caller.trust(), Trust::Unknown);
-    assert_eq!(caller.token(), Fingerprint::of(token.as_bytes()));
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    assert_eq!(caller.token(), Fingerprint::of(signed.as_bytes()));
     assert_eq!((caller.issued_at(), caller.expires_at()), (at(NOW - 10), at(NOW + 300)));
     assert_eq!(caller.claims()["aud"], AUDIENCE);
 }
@@ -260,11 +261,40 @@ async fn i_09_refuses_large_tokens() {
 }
 
 #[tokio::test]
-async fn i_10_the_fingerprint_is_of_the_whole_token() {
+async fn i_10_the_fingerprint_is_of_all_that_is_signed() {
     let case = Case::new();
     let (one, other) = (case.caller(json!({})).await, case.caller(json!({"jti": "2"})).await);
     assert_ne!(one.token(), other.token());
     assert_eq!(one.token(), case.caller(json!({})).await.token(), "an RSA signature is deterministic");
+}
+
+#[tokio::test]
+async fn i_10_an_ecdsa_signature_turned_over_does_not_make_another_token() {
+    let mut case = Case::new();
+    case.signer = Signer::ec("k1");
+    case.entry.keys = KeySource::Inline { jwks: key_set(&[&case.signer]).to_string() };
+    let token = case.signer.token(&case.claims(json!({})));
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut turned = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    turn_over(&mut turned[32..]);
+    let turned = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(turned));
+    assert_ne!(token, turned);
+    let identity = case.identity();
+    let first = identity.authenticate(&token.into()).await.unwrap();
+    let second = identity.authenticate(&turned.into()).await.unwrap();
+    assert_eq!(first.token(), second.token());
+}
+
+/// `s` becomes `n - s`, with the order of P-256 (FIPS 186-5), big-endian.
+fn turn_over(s: &mut [u8]) {
+    const ORDER: u128 = 0xffff_ffff_0000_0000_ffff_ffff_ffff_ffff;
+    const LOWER: u128 = 0xbce6_faad_a717_9e84_f3b9_cac2_fc63_2551;
+    let (upper, lower) = s.split_at_mut(16);
+    let (high, low) =
+        (u128::from_be_bytes(upper.try_into().unwrap()), u128::from_be_bytes(lower.try_into().unwrap()));
+    let (rest, borrow) = LOWER.overflowing_sub(low);
+    lower.copy_from_slice(&rest.to_be_bytes());
+    upper.copy_from_slice(&(ORDER - high - u128::from(borrow)).to_be_bytes());
 }
 
 #[tokio::test]
