@@ -21,6 +21,8 @@ use crate::signing::Purpose;
 const MAX_MESSAGE: u64 = 4 * 1024 * 1024;
 /// Longest one call may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest path of a Unix socket, bytes: `sun_path` of unix(7) holds 108 with the terminating zero.
+const MAX_PATH: usize = 107;
 
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,17 +83,35 @@ impl Listener {
     /// Binds `path`, mode 0600. A socket that a former process left behind is replaced; the store's lock has shown that
     /// no other server runs.
     pub(super) fn bind(path: &Path) -> Result<Self, StartError> {
-        let failed = |source| StartError::Admin { path: path.to_owned(), source };
+        Self::bound(path).map_err(|source| StartError::Admin { path: path.to_owned(), source })
+    }
+
+    /// The socket is made in a private folder and moved when its mode is set: at no moment can another user open it.
+    fn bound(path: &Path) -> io::Result<Self> {
         match std::fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path).map_err(failed)?,
-            Ok(_) => return Err(failed(io::Error::other("there is a file that is not a socket"))),
+            Ok(found) if found.file_type().is_socket() => {}
+            Ok(_) => return Err(io::Error::other("there is a file that is not a socket")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let owner = std::fs::metadata(path).map_err(failed)?.uid();
-        Ok(Self { socket: listener, path: path.to_owned(), owner })
+        let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let private = tempfile::Builder::new()
+            .prefix(".")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(beside)?;
+        let made = private.path().join("s");
+        let longest = path.as_os_str().len().max(made.as_os_str().len());
+        if longest > MAX_PATH {
+            return Err(io::Error::other(format!(
+                "the path of a Unix socket has at most {MAX_PATH} bytes, and this takes {longest}: \
+                 choose a shorter store.sqlite"
+            )));
+        }
+        let socket = UnixListener::bind(&made)?;
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
+        let owner = std::fs::metadata(&made)?.uid();
+        std::fs::rename(&made, path)?;
+        Ok(Self { socket, path: path.to_owned(), owner })
     }
 
     /// Answers one caller at a time until `stop`.
@@ -102,7 +122,12 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
             };
             let answered = match accepted {
-                Ok((stream, _)) => tokio::time::timeout(TIMEOUT, self.answer(&core, stream)).await,
+                Ok((stream, _)) => {
+                    let answering = tokio::time::timeout(TIMEOUT, self.answer(&core, stream));
+                    // A caller that hangs does not hold up the stop.
+                    let Some(answered) = stop.run_until_cancelled(answering).await else { break };
+                    answered
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the administration socket");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -115,14 +140,13 @@ impl Listener {
                 Err(_) => tracing::warn!("an administration call took too long"),
             }
         }
-        // Gone already, or somebody else's: either way there is nothing left to do.
-        let _ = std::fs::remove_file(&self.path);
     }
 
     async fn answer(&self, core: &Core, stream: UnixStream) -> io::Result<()> {
         let uid = stream.peer_cred()?.uid();
+        let allowed = may_administer(uid, self.owner);
         let (read, mut write) = stream.into_split();
-        let answer = if uid == self.owner || uid == 0 {
+        let answer = if allowed {
             let mut line = String::new();
             BufReader::new(read.take(MAX_MESSAGE)).read_line(&mut line).await?;
             match serde_json::from_str(&line) {
@@ -135,6 +159,18 @@ impl Listener {
         };
         write.write_all(&line_of(&answer)?).await
     }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Gone already: there is nothing left to do.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Whether the user at the other end may administer a server whose socket is `owner`'s.
+const fn may_administer(uid: u32, owner: u32) -> bool {
+    uid == owner || uid == 0
 }
 
 impl Core {
@@ -166,8 +202,12 @@ impl Core {
 /// Calls the server behind the socket at `path`.
 ///
 /// # Errors
-/// The socket's: `NotFound` or `ConnectionRefused` means that no server runs.
+/// The socket's: `NotFound` or `ConnectionRefused` means that no server runs; `TimedOut`.
 pub async fn call(path: &Path, request: &AdminRequest) -> io::Result<AdminAnswer> {
+    tokio::time::timeout(TIMEOUT, ask(path, request)).await?
+}
+
+async fn ask(path: &Path, request: &AdminRequest) -> io::Result<AdminAnswer> {
     let mut stream = UnixStream::connect(path).await?;
     stream.write_all(&line_of(request)?).await?;
     let mut line = String::new();
@@ -179,4 +219,50 @@ fn line_of(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_and_root_may_administer() {
+        assert!(may_administer(1000, 1000));
+        assert!(may_administer(0, 1000));
+        assert!(!may_administer(1001, 1000));
+        assert!(!may_administer(1000, 0));
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_private_replaces_a_stale_one_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.sock");
+        let stale = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(stale);
+        let listener = Listener::bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the private folder is gone");
+        assert!(UnixStream::connect(&path).await.is_ok());
+        drop(listener);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.sock");
+        std::fs::write(&path, "mine").unwrap();
+        assert!(Listener::bind(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_too_long_says_what_to_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d".repeat(100)).join("l.sock");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let error = Listener::bind(&path).err().unwrap();
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.contains("choose a shorter store.sqlite"), "{why}");
+    }
 }

@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
+
 use super::{Source, StartError};
 use crate::broker::Loaded;
 use crate::causes;
 use crate::clock::Clock;
-use crate::config::{Config, Problem, Problems, Settings};
+use crate::config::{Config, Limits, Problem, Problems, Settings};
 use crate::facts::Gatherer;
 use crate::identity::{Identity, Remembered};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::policy::Policy;
 use crate::provider::Providers;
+use crate::secret::Fingerprint;
 use crate::signing::discovery::federation_issuer;
 use crate::signing::{Sealer, SharedKeyring};
 
@@ -106,14 +109,42 @@ pub(super) fn open_ledger(
     Ok(Arc::new(Ledger::open(&ledger_settings, sealer, clock)?))
 }
 
+/// Refuses a configuration that a running server cannot put in force whole: what is read only at start must be the same.
+pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
+    let limits = |limits: &Limits| {
+        let Limits { concurrency, connections, body_bytes, request_timeout, .. } = limits;
+        let per_minute = (limits.refusals_per_minute, limits.exchanges_per_minute);
+        (*concurrency, *connections, *body_bytes, *request_timeout, per_minute)
+    };
+    let key =
+        |settings: &Settings| Fingerprint::of(settings.store.key_encryption_key.expose_secret().as_bytes());
+    let same = [
+        ("server.url", new.server.url == old.server.url),
+        ("server.listen", new.server.listen == old.server.listen),
+        ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
+        ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
+        ("store.sqlite", new.store.sqlite == old.store.sqlite),
+        ("store.key_encryption_key", key(new) == key(old)),
+        ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
+        ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
+    ];
+    let mut problems = Problems::default();
+    for (key, _) in same.iter().filter(|(_, same)| !same) {
+        let message = format!("{key} is read only at start, and has changed");
+        let fix = "restart the server, or write the former value again";
+        problems.push(Problem::error(Path::new("tollgate.toml"), "needs_restart", &message, fix));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
 /// A failure while building, as a problem of the whole configuration.
 pub(super) fn as_problem(error: &StartError) -> Problems {
+    broken(&causes::in_full(error))
+}
+
+/// One problem of the configuration as a whole.
+pub(super) fn broken(message: &str) -> Problems {
     let mut problems = Problems::default();
-    problems.push(Problem::error(
-        Path::new("."),
-        "cannot_build",
-        &causes::in_full(error),
-        "mend it and reload",
-    ));
+    problems.push(Problem::error(Path::new("."), "cannot_build", message, "mend it and reload"));
     problems
 }

@@ -82,6 +82,7 @@ impl App {
         ledger.set_revision(loaded.config.revision, loaded.policy.revision()).await?;
         let broker = Arc::new(Broker::new(loaded, Arc::clone(&ledger), clock.clone()));
 
+        let admin = admin::Listener::bind(&admin_socket)?;
         let server = http::Server::bind(listen, tls.clone(), http::Caps::new(&limits)).await?;
         let address = server.address();
         let context = Arc::new(http::Context {
@@ -96,7 +97,6 @@ impl App {
         let stop = CancellationToken::new();
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
-        let admin = admin::Listener::bind(&admin_socket)?;
         let serving = tokio::spawn(serve(Arc::clone(&core), server, context, admin, stop.clone()));
         Ok(Self { core, address, stop, serving })
     }
@@ -149,21 +149,35 @@ async fn serve(
 }
 
 impl Core {
+    /// Off the threads that serve requests: compiling many policies takes a while.
+    async fn check(&self) -> Result<Checked, Problems> {
+        let source = self.source.clone();
+        let checked = tokio::task::spawn_blocking(move || check(&source)).await;
+        match checked {
+            Ok(checked) => checked.map_err(load::Refused::into_problems),
+            Err(failed) => Err(load::broken(&failed.to_string())),
+        }
+    }
+
     async fn reload(&self) -> Result<Fingerprint, Problems> {
         let _one_at_a_time = self.reloading.lock().await;
-        let checked = check(&self.source).map_err(load::Refused::into_problems)?;
+        let checked = self.check().await?;
         let previous = self.broker.loaded();
+        load::fits(&checked.config.settings, &previous.config.settings)?;
         let keyring = self.keys.shared();
         let loaded = load::build(checked, &keyring, &self.ledger, &self.clock, Some(&previous))
             .map_err(|error| load::as_problem(&error))?;
         let revision = loaded.config.revision;
-        if let (Some(tls), Some(settings)) = (&self.tls, &loaded.config.settings.server.tls) {
-            tls.reload(settings).map_err(|error| load::as_problem(&error.into()))?;
-        }
+        let certificate = loaded.config.settings.server.tls.as_ref().map(http::Tls::load).transpose();
+        let certificate = certificate.map_err(|error| load::as_problem(&error.into()))?;
+        // Recorded first: a decision under a configuration that the chain does not name could not be explained.
         self.ledger
             .set_revision(revision, loaded.policy.revision())
             .await
             .map_err(|error| load::as_problem(&error.into()))?;
+        if let (Some(tls), Some(certificate)) = (&self.tls, certificate) {
+            tls.replace(certificate);
+        }
         self.broker.swap(loaded);
         tracing::info!(%revision, "a new configuration is in force");
         Ok(revision)

@@ -52,6 +52,9 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         Metrics::install().map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
     tokio::spawn(metrics.clone().upkeep());
 
+    // Before the start: a signal that comes meanwhile is acted on after it, instead of ending the process half way.
+    let (mut hangup, mut terminate, mut interrupt) =
+        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = App::start(args.source.source(), Clock::system(), Some(metrics))
         .await
         .map_err(|error| failure_of(&error))?;
@@ -61,8 +64,6 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         output.toned(Tone::Good, &format!("listening on {}", app.address()))?;
     }
 
-    let (mut hangup, mut terminate, mut interrupt) =
-        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
         tokio::select! {
             _ = hangup.recv() => reload(&app).await,

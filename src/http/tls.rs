@@ -47,13 +47,9 @@ impl Tls {
         Ok(Self(ArcSwap::from_pointee(server_config(settings)?)))
     }
 
-    /// Reads certificate and key again, for connections from now on. On error the old ones stay.
-    ///
-    /// # Errors
-    /// [`TlsError`].
-    pub fn reload(&self, settings: &TlsSettings) -> Result<(), TlsError> {
-        self.0.store(Arc::new(server_config(settings)?));
-        Ok(())
+    /// Serves the certificate of `newer` on connections from now on.
+    pub fn replace(&self, newer: Self) {
+        self.0.store(newer.0.into_inner());
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {

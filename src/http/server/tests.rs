@@ -287,14 +287,14 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_ok());
 
     let mixed = TlsSettings { certificate: renewed.certificate.clone(), key: settings.key.clone() };
-    assert!(matches!(tls.reload(&mixed), Err(TlsError::Unusable(_))));
+    assert!(matches!(Tls::load(&mixed), Err(TlsError::Unusable(_))));
     let absent = TlsSettings { certificate: new.path().join("none"), key: settings.key.clone() };
-    assert!(matches!(tls.reload(&absent), Err(TlsError::Pem { .. })));
+    assert!(matches!(Tls::load(&absent), Err(TlsError::Pem { .. })));
     let empty = TlsSettings { certificate: settings.key.clone(), key: settings.key.clone() };
-    assert!(matches!(tls.reload(&empty), Err(TlsError::NoCertificate(_))));
+    assert!(matches!(Tls::load(&empty), Err(TlsError::NoCertificate(_))));
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_ok());
 
-    tls.reload(&renewed).unwrap();
+    tls.replace(Tls::load(&renewed).unwrap());
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_err());
     assert!(connect(server.address, &new_root, &BOTH, b"h2").await.is_ok());
 }
