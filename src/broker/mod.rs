@@ -6,6 +6,7 @@
 mod limit;
 mod others;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -119,6 +120,13 @@ impl Broker {
             Err(refusal) => telemetry::Outcome::Refused(refusal.code),
         });
         outcome.map_err(|refusal| Denied { decision, refusal })
+    }
+
+    /// Counts a request that was turned away before there was a decision to record.
+    pub async fn turned_away(&self, source_ip: Option<IpAddr>, refusal: &Refusal) {
+        // The count carries no decision id, so that one without randomness serves.
+        let decision = new_decision(&self.clock, random_bytes()).unwrap_or_else(|denied| denied.decision);
+        self.ledger.refuse(Refused::Unidentified { source_ip }, decision, refusal).await;
     }
 
     async fn path(&self, decision: DecisionId, token: &SecretString, ask: Ask) -> Result<Outcome, Refusal> {

@@ -53,6 +53,11 @@ impl Failure {
         self.refusal.code
     }
 
+    /// The refusal; its detail is not for the caller.
+    pub(super) const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
     /// The decision, if there was one.
     pub(super) const fn decision(&self) -> Option<DecisionId> {
         self.decision

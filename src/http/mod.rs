@@ -5,7 +5,7 @@
 //! [`Leased`](crate::ledger::Leased).
 //!
 //! From the outside in, a request passes: caps of the connection, the log line, security headers, the rendering of
-//! failures, the concurrency gate with its time limit, and one endpoint.
+//! failures, the count of what is turned away, the concurrency gate with its time limit, and one endpoint.
 
 mod answer;
 mod bearer;
@@ -24,6 +24,7 @@ mod observe;
 mod peer;
 mod server;
 mod tls;
+mod turned_away;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,7 +86,9 @@ impl Context {
 /// Every endpoint, behind its limits.
 pub fn router(context: Arc<Context>) -> Router {
     let gate = limits::Gate::new(&context.limits);
-    let api = endpoint::api().layer(from_fn_with_state(gate.clone(), limits::admit));
+    let api = endpoint::api()
+        .layer(from_fn_with_state(gate.clone(), limits::admit))
+        .layer(from_fn_with_state(Arc::clone(&context), turned_away::count));
     let probes = endpoint::probes().layer(from_fn_with_state(gate, limits::contain));
     shell(api.merge(probes)).with_state(context)
 }

@@ -1,0 +1,27 @@
+//! Requests that end without a decision are counted in the ledger: bad requests, look-ups with a bad token or lease
+//! secret, and what was shed. Whoever floods or probes leaves a trace there, and never a record each (S-09).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Context;
+use super::failure::Failure;
+use super::peer::Peer;
+
+/// Counts the failure of a request that has no decision of its own.
+pub(super) async fn count(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    // Forwarding headers that cannot be read are refused below; then the connection itself is the source.
+    let peer = || parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+    let source_ip = context.source_ip(&parts).unwrap_or_else(|_| peer());
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if let Some(failure) = response.extensions().get::<Failure>()
+        && failure.decision().is_none()
+    {
+        context.broker.turned_away(source_ip, failure.refusal()).await;
+    }
+    response
+}
