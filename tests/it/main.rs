@@ -1,11 +1,27 @@
 //! Behaviour of the whole, through its real surfaces.
 
 #[cfg(test)]
+mod bad_requests;
+#[cfg(test)]
+mod bad_tokens;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod decisions;
+#[cfg(test)]
+mod denials;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod issuers;
+#[cfg(test)]
+mod leases;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod module_order;
 #[cfg(test)]
@@ -15,4 +31,18 @@ mod policy_matrix;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod scopes;
+#[cfg(test)]
+mod store_faults;
+#[cfg(test)]
 mod threats;
+#[cfg(test)]
+mod token_endpoint;
+#[cfg(test)]
+mod ttl;
+#[cfg(test)]
+mod whoami;

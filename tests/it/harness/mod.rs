@@ -2,9 +2,11 @@
 
 pub(crate) mod api;
 pub(crate) mod bao;
+pub(crate) mod book;
 pub(crate) mod issuer;
 pub(crate) mod process;
 pub(crate) mod site;
+pub(crate) mod source;
 
 pub(crate) use api::Api;
 pub(crate) use bao::Bao;

@@ -1,0 +1,125 @@
+//! Too much, too often, too slow: refused with a code and a time to come back, and nothing is lost.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::harness::Site;
+use crate::harness::book::{leased, refused};
+use crate::harness::site::DEPLOY;
+use crate::harness::source::{FactServer, Says};
+
+#[tokio::test]
+async fn c_08_one_principal_that_asks_too_often_is_told_to_wait_and_others_are_served() {
+    let site = Site::new(&[]).await;
+    site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 2"));
+    let app = site.start().await;
+    for _ in 0..2 {
+        leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    }
+    let answer = site.api().deploy(&site.token()).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+    refused(&site, &app, &answer, "rate_limited").await;
+    let other = site.token_with(&json!({ "repository_id": "70107787" }));
+    leased(&site, &app, &site.api().deploy(&other).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn s_09_a_callers_refusals_are_recorded_up_to_a_rate_and_counted_beyond_it() {
+    let site = Site::new(&[]).await;
+    site.write("config/tollgate.toml", &site.settings("[limits]\nrefusals_per_minute = 2"));
+    let app = site.start().await;
+    for _ in 0..5 {
+        let answer = site.api().credentials(&site.token(), &json!({ "role": "absent" })).await;
+        assert_eq!(answer.code(), "role_unknown");
+    }
+    assert_eq!(site.rows("decisions WHERE outcome = 'role_unknown'"), 2);
+    assert_eq!(site.counted(&app, "role_unknown").await, 3);
+    leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn s_09_a_flood_of_bad_requests_is_one_row_a_minute() {
+    let site = Site::new(&[]).await;
+    let app = site.start().await;
+    for _ in 0..50 {
+        site.api().deploy("a.b.c").await;
+        site.api().get("/v1/whoami", Some("a.b.c")).await;
+    }
+    assert_eq!(site.counted(&app, "token_malformed").await, 100);
+    assert_eq!((site.rows("refusal_counts"), site.rows("decisions")), (1, 0));
+    app.stop().await;
+}
+
+/// A site whose role waits for a fact until the test lets it go on.
+async fn held(limits: &str) -> (Site, FactServer, Arc<Semaphore>) {
+    let server = FactServer::start().await;
+    let go = Arc::new(Semaphore::new(0));
+    server.says(Says::Wait(Arc::clone(&go)));
+    let role = DEPLOY.replace("[jwt]", "sources = [\"slow\"]\n[jwt]");
+    let site = Site::new(&[("config/roles/deploy.toml", role.as_str())]).await;
+    site.write(
+        "config/tollgate.toml",
+        &site.settings(&format!("{limits}\n{}", server.settings("slow", "signed"))),
+    );
+    (site, server, go)
+}
+
+#[tokio::test]
+async fn s_07_beyond_the_limit_requests_are_shed_and_probes_still_answered() {
+    let (site, server, go) = held("[limits]\nconcurrency = 1").await;
+    let app = site.start().await;
+    let (api, token) = (site.api(), site.token());
+    let first = tokio::spawn(async move { api.deploy(&token).await });
+    server.until_asked(1).await;
+    let shed = site.api().deploy(&site.token()).await;
+    assert_eq!((shed.status, shed.code()), (503, "overloaded"));
+    assert!(shed.headers.contains_key("retry-after"));
+    let oauth = site.api().exchange(&site.token(), &[("audience", "deploy")]).await;
+    assert_eq!(oauth.json["error"], "temporarily_unavailable");
+    for probe in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(site.api().get(probe, None).await.status, 200, "{probe}");
+    }
+    assert_eq!(site.counted(&app, "overloaded").await, 2);
+    go.add_permits(2);
+    leased(&site, &app, &first.await.unwrap()).await;
+    leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered_and_its_work_is_finished_and_recorded() {
+    let (site, server, go) = held("[limits]\nrequest_timeout = \"1s\"").await;
+    let app = site.start().await;
+    let (token, key) = (site.token(), [("idempotency-key", "k-1")]);
+    let body = json!({ "role": "deploy" });
+    let late = site.api().credentials_with(&token, &body, &key).await;
+    assert_eq!((late.status, late.code()), (504, "timeout"), "{}", late.text);
+    server.until_asked(1).await;
+    go.add_permits(2);
+    // The advice of the answer holds: a retry with the same key gets a lease, and the lost one is ended.
+    let again = site.api().credentials_with(&token, &body, &key).await;
+    assert!(again.status == 200 || again.code() == "superseded", "{}", again.text);
+    app.stop().await;
+    assert_eq!(site.rows("leases WHERE end_asked_at IS NULL"), 1);
+    assert_eq!(site.rows("authorisations WHERE state = 'open'"), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_a_recorded_lease_and_nothing_unknown() {
+    let (site, server, go) = held("").await;
+    let app = site.start().await;
+    let (api, token) = (site.api(), site.token());
+    let gone = tokio::spawn(async move { api.deploy(&token).await });
+    server.until_asked(1).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    go.add_permits(1);
+    // Stopping waits for what is in flight.
+    app.stop().await;
+    assert_eq!((site.rows("leases"), site.rows("authorisations")), (1, 0));
+}
