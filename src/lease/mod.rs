@@ -111,9 +111,10 @@ fn is_lost(lost: &Unleased, young: Timestamp) -> bool {
 }
 
 fn add(doomed: &mut BTreeMap<TargetName, Vec<Doomed>>, target: &str, one: Doomed) {
-    match target.parse() {
-        Ok(target) => doomed.entry(target).or_default().push(one),
-        Err(_) => tracing::error!(target, "a record names no target"),
+    if let Ok(target) = target.parse() {
+        doomed.entry(target).or_default().push(one);
+    } else {
+        tracing::error!(target, "a record names no target");
     }
 }
 

@@ -154,7 +154,7 @@ impl DecisionRow {
             outcome,
         };
         let revisions = Revisions { configuration: judged.configuration(), policy: Some(judged.revision()) };
-        let frame = frame_text(facts.caller().tenant().as_str(), facts.origins(), revisions, &split);
+        let frame = frame_text(facts.caller().tenant().as_str(), facts.origins(), &revisions, &split);
         Self {
             role: facts.role().name.to_string(),
             at: facts.now().as_millisecond(),
@@ -185,8 +185,12 @@ impl DecisionRow {
         let failed = BTreeMap::new();
         let body =
             Body { results: &[], failed: &failed, table_line: None, outcome: Outcome::Refused(refusal) };
-        let frame =
-            frame_text(caller.tenant().as_str(), &origins, Revisions { configuration, policy: None }, &split);
+        let frame = frame_text(
+            caller.tenant().as_str(),
+            &origins,
+            &Revisions { configuration, policy: None },
+            &split,
+        );
         Self {
             role: role.to_owned(),
             at,
@@ -273,7 +277,7 @@ struct Frame<'a> {
 fn frame_text(
     tenant: &str,
     origins: &BTreeMap<String, Origin>,
-    revisions: Revisions,
+    revisions: &Revisions,
     split: &frame::Split,
 ) -> Text {
     let input = serde_json::from_str(&split.shape).unwrap_or(RawValue::NULL);

@@ -163,7 +163,8 @@ impl Providers {
     /// One of the `provider_*` codes.
     pub async fn mint(&self, auth: &Authorised) -> Result<Minted, Refusal> {
         match self.of(auth.grant())? {
-            Pair::Aws(aws, role) => aws.mint(auth, role).await,
+            // The SDK's future is large: it must not make every other exchange carry its size.
+            Pair::Aws(aws, role) => Box::pin(aws.mint(auth, role)).await,
             Pair::Vault(vault, role) => vault.mint(auth, role).await,
             Pair::Jwt(jwt, role) => jwt.mint(auth, role).await,
         }

@@ -43,8 +43,8 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Names after `crate::` in `text`, comments aside, also inside `use crate::{a, b::c}`.
 fn used_modules(text: &str) -> BTreeSet<String> {
-    let code: String =
-        text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = lines.join("\n");
     let name = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
     };

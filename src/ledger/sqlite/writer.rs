@@ -234,7 +234,7 @@ impl Writer {
 
     fn keep(&mut self, committed: Committed) {
         let Committed { head, new_frames, lines, authorised } = committed;
-        crate::telemetry::batch_committed(u32::try_from(head.seq - self.head.seq).unwrap_or(u32::MAX));
+        telemetry::batch_committed(u32::try_from(head.seq - self.head.seq).unwrap_or(u32::MAX));
         self.head = head;
         self.shared_head.store(Arc::new(head));
         if self.frames.len() + new_frames.len() > FRAMES {

@@ -13,7 +13,7 @@ use crate::harness::bao::LOGIN_TTL;
 use crate::harness::{Bao, process};
 
 /// Longest wait for recovery, and for the death of a login that nobody recorded.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A store and the key that its handles are sealed with.
 pub(crate) struct Books {
