@@ -73,6 +73,6 @@ pub(crate) async fn leased(site: &Site, app: &App, answer: &Answer) -> DecisionR
 }
 
 fn led_to(site: &Site, decision: DecisionId) -> i64 {
-    let hex: String = decision.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = decision.to_string().replace('-', "");
     site.rows(&format!("leases WHERE decision = x'{hex}'"))
 }
