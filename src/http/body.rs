@@ -7,8 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use super::arriving::{Full, Held, Room};
 use crate::domain::{Code, Refusal};
 
 /// Longest a body may take to arrive; bodies are a few KiB.
@@ -33,15 +35,20 @@ impl MediaType {
 }
 
 /// `request` with its whole body in memory, read before anything is done for it: who sends slowly keeps nobody else
-/// waiting.
+/// waiting. Its bytes take `room` until what they hold of it is dropped.
 ///
 /// # Errors
-/// `request_too_large`, `request_incomplete`.
-pub(super) async fn buffer(request: Request, max_bytes: usize) -> Result<Request, Refusal> {
+/// `request_too_large`, `request_incomplete`; `overloaded` without room.
+pub(super) async fn buffer(
+    request: Request,
+    max_bytes: usize,
+    room: &Room,
+) -> Result<(Request, Held), Refusal> {
     let (parts, body) = request.into_parts();
     check_announced(&parts.headers, max_bytes)?;
-    let bytes = collect(body, max_bytes, READ_TIMEOUT).await?;
-    Ok(Request::from_parts(parts, bytes.into()))
+    let mut held = Held::default();
+    let bytes = collect(body, max_bytes, READ_TIMEOUT, |bytes| room.take(&mut held, bytes)).await?;
+    Ok((Request::from_parts(parts, bytes.into()), held))
 }
 
 /// The whole body, of at most `max_bytes`.
@@ -55,17 +62,41 @@ pub(super) async fn read(
     max_bytes: usize,
 ) -> Result<Bytes, Refusal> {
     check_type(headers, expected)?;
-    collect(body, max_bytes, READ_TIMEOUT).await
+    // The gate has it in memory already.
+    collect(body, max_bytes, READ_TIMEOUT, |_| Ok(())).await
 }
 
-async fn collect(body: Body, max_bytes: usize, within: Duration) -> Result<Bytes, Refusal> {
-    let reading = Limited::new(body, max_bytes).collect();
-    match tokio::time::timeout(within, reading).await {
-        Ok(Ok(read)) => Ok(read.to_bytes()),
-        Ok(Err(error)) if is_too_large(&*error) => Err(too_large(max_bytes)),
-        Ok(Err(_)) => Err(Refusal::new(Code::RequestIncomplete, "the request's body broke off")),
-        Err(_) => Err(Refusal::new(Code::RequestIncomplete, "the request's body came too slowly")),
+/// The whole body; `take` is asked before a piece of it is kept.
+async fn collect(
+    body: Body,
+    max_bytes: usize,
+    within: Duration,
+    mut take: impl FnMut(usize) -> Result<(), Full>,
+) -> Result<Bytes, Refusal> {
+    let mut body = Limited::new(body, max_bytes);
+    let reading = async {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(|error| broken(&*error, max_bytes))?.into_data() else { continue };
+            take(piece.len()).map_err(|Full| no_room())?;
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    };
+    let late = |_| Refusal::new(Code::RequestIncomplete, "the request's body came too slowly");
+    tokio::time::timeout(within, reading).await.map_err(late)?
+}
+
+fn broken(error: &(dyn Error + 'static), max_bytes: usize) -> Refusal {
+    if is_too_large(error) {
+        too_large(max_bytes)
+    } else {
+        Refusal::new(Code::RequestIncomplete, "the request's body broke off")
     }
+}
+
+fn no_room() -> Refusal {
+    Refusal::new(Code::Overloaded, "the server holds as many bytes of requests as it takes")
 }
 
 /// Exactly one content type, with no parameter but `charset=utf-8`, and no content encoding: a small compressed body
@@ -166,12 +197,22 @@ mod tests {
     #[tokio::test]
     async fn s_07_refuses_an_announced_size_without_reading() {
         let request = Request::builder().header(CONTENT_LENGTH, "9").body(Body::new(Silent)).unwrap();
-        assert_eq!(buffer(request, 8).await.unwrap_err().code, Code::RequestTooLarge);
+        assert_eq!(buffer(request, 8, &Room::new(8)).await.unwrap_err().code, Code::RequestTooLarge);
+    }
+
+    #[tokio::test]
+    async fn s_07_bodies_share_the_room_that_there_is() {
+        let room = Room::new(10);
+        let sent = || Request::new(Body::from("12345678"));
+        let (_, held) = buffer(sent(), 8, &room).await.unwrap();
+        assert_eq!(buffer(sent(), 8, &room).await.unwrap_err().code, Code::Overloaded);
+        drop(held);
+        assert!(buffer(sent(), 8, &room).await.is_ok());
     }
 
     #[tokio::test]
     async fn s_07_gives_up_on_a_body_that_does_not_come() {
-        let refused = collect(Body::new(Silent), 8, Duration::ZERO).await.unwrap_err();
+        let refused = collect(Body::new(Silent), 8, Duration::ZERO, |_| Ok(())).await.unwrap_err();
         assert_eq!(refused.code, Code::RequestIncomplete);
     }
 

@@ -13,6 +13,7 @@ use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
+use super::arriving::Room;
 use super::body;
 use super::failure::Failure;
 use crate::config::Limits;
@@ -22,10 +23,15 @@ use crate::telemetry;
 /// Seconds after which a shed request should come again.
 const SHED_RETRY_AFTER: u32 = 1;
 
+/// Bodies that may be in memory at once at full size, for each request that may run: of those that wait for the rest
+/// of theirs, most are small.
+const BODIES_PER_PERMIT: usize = 4;
+
 /// The number of requests that may run, and for how long each.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     permits: Arc<Semaphore>,
+    room: Room,
     body_bytes: usize,
     timeout: Duration,
 }
@@ -33,8 +39,13 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(limits: &Limits) -> Self {
         let permits = limits.concurrency.min(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(permits));
-        Self { permits, body_bytes: limits.body_bytes, timeout: limits.request_timeout }
+        let room = permits.saturating_mul(BODIES_PER_PERMIT).saturating_mul(limits.body_bytes);
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            room: Room::new(room),
+            body_bytes: limits.body_bytes,
+            timeout: limits.request_timeout,
+        }
     }
 }
 
@@ -47,7 +58,11 @@ pub(super) async fn admit(
     if gate.permits.available_permits() == 0 {
         return Err(shed());
     }
-    let request = body::buffer(request, gate.body_bytes).await.map_err(Failure::request)?;
+    let (request, _held) = match body::buffer(request, gate.body_bytes, &gate.room).await {
+        Ok(buffered) => buffered,
+        Err(refusal) if refusal.code == Code::Overloaded => return Err(shed()),
+        Err(refusal) => return Err(Failure::request(refusal)),
+    };
     let permit = Arc::clone(&gate.permits).try_acquire_owned().map_err(|_| shed())?;
     run(gate.timeout, Some(permit), request, next).await
 }

@@ -8,6 +8,7 @@
 //! failures, the count of what is turned away, the concurrency gate with its time limit, and one endpoint.
 
 mod answer;
+mod arriving;
 mod bearer;
 mod body;
 mod connection;
