@@ -2,6 +2,7 @@
 //!
 //! Over-approximates: a name that may be an import, a rule or a local variable counts as all of them.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use super::collect::{Argument, Call, Collected, Kind, Use};
@@ -11,6 +12,9 @@ use crate::domain::PackageName;
 
 /// Longest run of `y := x`, `z := y`, …
 const MAX_NAME_DEPTH: usize = 16;
+
+/// Most steps that following one name may take: names of names that each stand for several things multiply.
+const MAX_NAME_STEPS: usize = 4096;
 
 /// A path and where it is read.
 #[derive(Debug, Clone)]
@@ -109,7 +113,7 @@ pub(super) fn resolve(packages: &Packages, file: &PolicyFile, line: usize, colle
         resolver.call(call, file.place(call.line), &mut reads);
     }
     for comparison in &collected.comparisons {
-        for target in resolver.targets(&comparison.chain, 0) {
+        for target in resolver.targets(&comparison.chain) {
             if let Target::Input(path) = target {
                 let read = Read { path, place: file.place(comparison.line) };
                 reads.comparisons.push(KeyComparison { read, literal: comparison.literal });
@@ -135,7 +139,7 @@ impl Resolver<'_> {
         // `x := input.a` reads no more than the uses of `x` do; without any, it still asks whether the key is there.
         let deferred = used.named.as_ref().is_some_and(|name| self.is_used(name));
         let maybe_local = self.collected.locals.contains(&used.chain.root);
-        for target in self.targets(&used.chain, 0) {
+        for target in self.targets(&used.chain) {
             let place = place.clone();
             match target {
                 Target::Input(_) if deferred => {}
@@ -151,14 +155,22 @@ impl Resolver<'_> {
         self.collected.uses.iter().any(|used| used.chain.root == name)
     }
 
-    /// Everything that `chain` may stand for; a name that nothing declares stands for nothing.
-    fn targets(&self, chain: &Chain, depth: usize) -> Vec<Target> {
+    /// Everything that `chain` may stand for; a name that nothing declares stands for nothing, and one that is too
+    /// much work to follow for the whole input, which is refused.
+    fn targets(&self, chain: &Chain) -> Vec<Target> {
+        let steps = Cell::new(MAX_NAME_STEPS);
+        let targets = self.follow(chain, 0, &steps);
+        if steps.get() == 0 { vec![Target::Input(Vec::new())] } else { targets }
+    }
+
+    fn follow(&self, chain: &Chain, depth: usize, steps: &Cell<usize>) -> Vec<Target> {
         let path = chain.path.as_slice();
         match chain.root.as_str() {
             "input" => return vec![Target::Input(path.to_vec())],
             "data" => return vec![Target::Data(path.to_vec())],
             _ if depth > MAX_NAME_DEPTH => return vec![Target::Input(Vec::new())],
-            _ => {}
+            _ if steps.get() == 0 => return Vec::new(),
+            _ => steps.set(steps.get() - 1),
         }
         let mut targets = Vec::new();
         for import in self.package.imports.get(&chain.root).into_iter().flatten() {
@@ -174,7 +186,7 @@ impl Resolver<'_> {
         }
         for named in self.collected.names.get(&chain.root).into_iter().flatten() {
             let full = named.path.iter().chain(path).cloned().collect();
-            targets.extend(self.targets(&Chain { root: named.root.clone(), path: full }, depth + 1));
+            targets.extend(self.follow(&Chain { root: named.root.clone(), path: full }, depth + 1, steps));
         }
         targets
     }
@@ -190,7 +202,7 @@ impl Resolver<'_> {
     fn call(&self, call: &Call, place: Place, reads: &mut Reads) {
         let mut is_rule = false;
         if let Some(chain) = &call.function {
-            let below_data = self.targets(chain, 0).into_iter().filter_map(|target| match target {
+            let below_data = self.targets(chain).into_iter().filter_map(|target| match target {
                 Target::Data(path) => Some(path),
                 Target::Input(_) => None,
             });
@@ -219,7 +231,7 @@ impl Resolver<'_> {
         match argument {
             Argument::Text(text) => FirstArgument::Text(text.clone()),
             Argument::Chain(chain) => {
-                let from_input = self.targets(chain, 0).iter().any(|t| matches!(t, Target::Input(_)));
+                let from_input = self.targets(chain).iter().any(|t| matches!(t, Target::Input(_)));
                 if from_input { FirstArgument::Input } else { FirstArgument::Other }
             }
             Argument::Other => FirstArgument::Other,

@@ -255,6 +255,12 @@ fn p_13_comparisons_across_types_do_not_load() {
 }
 
 #[test]
+fn p_05_names_that_stand_for_many_names_do_not_multiply_the_work() {
+    let scopes = "count([1 | a := b.k]) > 0; count([1 | b := a.k]) > 0; ".repeat(8);
+    refuses("dynamic_reference", &format!("x if {{ {scopes} a == 1 }}"));
+}
+
+#[test]
 fn p_05_formats_are_literal_and_narrow() {
     refuses("format_too_wide", "x := sprintf(\"%2000000000d\", [1])");
     refuses("format_not_literal", "x := sprintf(input.context.ticket, [1])");
