@@ -4,8 +4,9 @@
 //! next line that does fit says how many. The store has them all: `writer` and `seq` are the cursor to catch up from.
 //! Events hold ids, names and codes; never an input, a handle or a secret.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -108,6 +109,15 @@ pub(super) struct Events {
     dropped: u64,
 }
 
+/// Opens or creates the file of events: not for everybody's eyes, for it says who got what; its group may ship it.
+fn appended(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}
+
 impl Events {
     /// Starts the thread that feeds the sinks; none without sinks.
     ///
@@ -119,7 +129,7 @@ impl Events {
             sinks.push(Box::new(io::stdout()));
         }
         if let Some(path) = &settings.events_file {
-            sinks.push(Box::new(OpenOptions::new().create(true).append(true).open(path)?));
+            sinks.push(Box::new(appended(path)?));
         }
         if sinks.is_empty() { Ok(None) } else { Self::feeding(sinks, QUEUE).map(Some) }
     }

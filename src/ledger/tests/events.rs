@@ -18,6 +18,11 @@ async fn every_record_is_a_line_after_it_is_durable_and_checkpoints_are_lines_to
     bench.ledger.checkpoint(&keyring).await.unwrap().unwrap();
     let report = bench.verify().await;
     let path = bench.settings.events_file.clone().unwrap();
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o007, 0, "not for everybody's eyes");
+    }
     let (id, decision) = (lease.id().to_string(), lease.grant().facts().decision().to_string());
     // The writer ends, and lets the sinks finish first.
     let _bench = bench.restart();
