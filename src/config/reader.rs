@@ -8,7 +8,7 @@ mod field;
 mod place;
 
 pub(super) use field::Field;
-pub(super) use place::{Overlay, VariableValue, nearest, quoted};
+pub(super) use place::{Overlay, VariableValue, quoted};
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -21,6 +21,7 @@ use toml::de::DeTable;
 
 use self::place::Report;
 use super::problem::{Problems, Severity};
+use crate::domain::nearest;
 
 /// Most entries of one list or table.
 const MAX_ENTRIES: usize = 1000;

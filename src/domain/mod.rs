@@ -11,6 +11,7 @@ mod name;
 mod principal;
 mod refusal;
 mod scalar;
+mod spelling;
 mod trust;
 mod ttl;
 
@@ -25,5 +26,6 @@ pub use name::{
 pub use principal::{InvalidPrincipal, PrincipalKey};
 pub use refusal::{Reason, Refusal};
 pub use scalar::Scalar;
+pub use spelling::nearest;
 pub use trust::Trust;
 pub use ttl::{InvalidTtl, Ttl};

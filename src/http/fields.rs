@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Code, Refusal, RoleName, ScopeName, Ttl};
+use crate::domain::{Code, Refusal, RoleName, ScopeName, Ttl, nearest};
 
 /// Most scopes of one request.
 pub(super) const MAX_SCOPES: usize = 64;
@@ -27,8 +27,7 @@ impl Fields {
         let Some(unknown) = map.keys().find(|key| !known.contains(&key.as_str())) else {
             return Ok(Self(map));
         };
-        let near = known.iter().find(|known| strsim::damerau_levenshtein(known, unknown) <= 2);
-        let hint = match near {
+        let hint = match nearest(unknown, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known fields: {}", known.join(", ")),
         };

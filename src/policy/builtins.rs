@@ -82,7 +82,7 @@ pub(super) fn judge(name: &str) -> Verdict {
 
 /// The allowed builtin that `name` most resembles.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    super::spelling::nearest(name, ALLOWED.iter().copied())
+    crate::domain::nearest(name, ALLOWED.iter().copied())
 }
 
 /// True if a rule or an import of this name would be taken for a builtin, or the other way round.

@@ -30,7 +30,6 @@ mod result;
 mod scan;
 mod smoke;
 mod source;
-mod spelling;
 mod syntax;
 #[cfg(test)]
 mod tests;

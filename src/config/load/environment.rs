@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::problem::{Problem, Problems};
-use crate::config::reader::{Overlay, VariableValue, nearest};
+use crate::config::reader::{Overlay, VariableValue};
+use crate::domain::nearest;
 
 /// Variable, key path, and whether it is a list.
 const VARIABLES: &[(&str, &[&str], bool)] = &[

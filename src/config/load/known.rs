@@ -6,9 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::settings::Draft;
-use crate::config::reader::nearest;
 use crate::config::{AttributeRule, FactSource, Issuer, Target, TargetTable};
-use crate::domain::{IssuerName, IssuerUrl, RoleName, Scalar, TargetName, TenantName};
+use crate::domain::{IssuerName, IssuerUrl, RoleName, Scalar, TargetName, TenantName, nearest};
 
 /// What has been read so far. A value that is `None` belongs to a broken file: it exists, and nothing is said of it.
 pub(super) struct Known<'a> {

@@ -7,8 +7,7 @@ use std::str::FromStr;
 
 use crate::config::files::Files;
 use crate::config::problem::{Problem, Problems};
-use crate::config::reader::nearest;
-use crate::domain::RoleName;
+use crate::domain::{RoleName, nearest};
 
 /// The folders; whatever else lies beside them is not Tollgate's.
 const FOLDERS: [&str; 3] = ["issuers", "roles", "targets"];

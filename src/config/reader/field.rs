@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::place::{Report, join, nearest, quoted};
+use super::place::{Report, join, quoted};
 use super::{MAX_ENTRIES, Reader};
 use crate::config::duration::Span;
 use crate::config::problem::Severity;
-use crate::domain::Scalar;
+use crate::domain::{Scalar, nearest};
 
 /// One value of a file.
 pub(in crate::config) struct Field<'a> {

@@ -145,12 +145,3 @@ pub(in crate::config) fn quoted(text: &str) -> String {
         "this value".to_owned()
     }
 }
-
-/// The word among `words` that `text` was probably meant to be.
-pub(in crate::config) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    words
-        .map(|word| (strsim::damerau_levenshtein(text, word), word))
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-        .min()
-        .map(|(_, word)| word)
-}

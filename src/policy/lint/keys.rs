@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Config, Problems, Role};
-use crate::domain::PackageName;
+use crate::domain::{PackageName, nearest};
+use crate::policy::contract;
 use crate::policy::graph::{Closure, Graph, Path};
 use crate::policy::known::{Known, ROOTS, context_of};
 use crate::policy::packages::Packages;
 use crate::policy::report::{error, warning};
 use crate::policy::resolve::Read;
-use crate::policy::{contract, spelling};
 
 /// Checks what every package reads, then every role against its own packages.
 pub(super) fn check(config: &Config, packages: &Packages, graph: &Graph, problems: &mut Problems) {
@@ -41,7 +41,7 @@ fn roots(graph: &Graph, problems: &mut Problems) {
     for read in graph.nodes().iter().flat_map(|node| &node.reads.inputs) {
         let Some(root) = read.path.first() else { continue };
         if !ROOTS.contains(&root.as_str()) {
-            let fix = match spelling::nearest(root, ROOTS) {
+            let fix = match nearest(root, ROOTS) {
                 Some(meant) => format!("did you mean `input.{meant}`?"),
                 None => format!("use one of: {}", ROOTS.join(", ")),
             };
@@ -57,7 +57,7 @@ fn unknown(known: &Known, read: &Read, restricting: &Closure, problems: &mut Pro
         return;
     }
     let parent = read.path.first().map(String::as_str).unwrap_or_default();
-    let meant = spelling::nearest(key, siblings);
+    let meant = nearest(key, siblings);
     let fix = match meant {
         Some(meant) => format!("did you mean `input.{parent}.{meant}`?"),
         None => "let an issuer's attribute, a fact source or a role's declared key provide it".to_owned(),

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::config::{Config, Problem, Problems, Role, Severity};
-use crate::domain::PackageName;
+use crate::domain::{PackageName, nearest};
+use crate::policy::contract;
 use crate::policy::graph::{Closure, Graph};
 use crate::policy::packages::Packages;
 use crate::policy::report::problem;
-use crate::policy::{contract, spelling};
 
 /// Keys that a platform may hand to somebody else after a rename or a deletion.
 const NAMES: [&[&str]; 12] = [
@@ -74,7 +74,7 @@ pub(super) fn check(config: &Config, packages: &Packages, graph: &Graph, problem
 fn named(role: &Role, name: &PackageName, packages: &Packages, problems: &mut Problems) {
     let Some(package) = packages.get(name) else {
         let known = packages.by_name.keys().map(PackageName::as_str);
-        let fix = match spelling::nearest(name.as_str(), known) {
+        let fix = match nearest(name.as_str(), known) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "name a package of the policy folder".to_owned(),
         };

@@ -8,11 +8,11 @@ use std::ops::Bound;
 use regorus::unstable::{Expr, Rule, RuleHead};
 
 use crate::config::Problems;
-use crate::domain::PackageName;
+use crate::domain::{PackageName, nearest};
 use crate::policy::packages::{Packages, Place, PolicyFile, alias_and_path, components, head, head_path};
 use crate::policy::report::{error, warning};
 use crate::policy::syntax::Syntax;
-use crate::policy::{builtins, contract, reference, spelling};
+use crate::policy::{builtins, contract, reference};
 
 /// Checks every file, then what they declare together.
 pub(super) fn check(packages: &Packages, problems: &mut Problems) {
@@ -126,7 +126,7 @@ fn name(packages: &Packages, file: &PolicyFile, rule: &Rule, problems: &mut Prob
         ));
     }
     let contract: Vec<_> = contract::all().collect();
-    if let Some(meant) = spelling::nearest(first, contract.iter().copied())
+    if let Some(meant) = nearest(first, contract.iter().copied())
         && !contract.contains(&first.as_str())
     {
         problems.push(warning(

@@ -4,7 +4,7 @@
 const MAX_DISTANCE: usize = 2;
 
 /// The candidate nearest to `name`, unless all are far; short names must be nearer.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let within = MAX_DISTANCE.min(name.len() / 3);
     candidates
         .into_iter()
