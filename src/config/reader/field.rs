@@ -127,7 +127,7 @@ impl<'a> Field<'a> {
         if found.is_none() {
             let list: Vec<_> = words.iter().map(|(word, _)| *word).collect();
             let message = format!("{} is not one of {}", quoted(text), list.join(", "));
-            let fix = nearest(text, list.into_iter())
+            let fix = nearest(text, list)
                 .map_or_else(|| format!("write {}", self.expected), |near| format!("did you mean `{near}`?"));
             self.refuse("unknown_word", &message, &fix);
         }
