@@ -28,6 +28,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Of arguments that a command takes by other rules.
+    pub(super) const fn new(url: String, audience: Option<String>, token_from: TokenSource) -> Self {
+        Self { url, audience, token_from }
+    }
+
     /// Gets a fresh identity token.
     pub(super) async fn token(&self) -> Result<secrecy::SecretString, Failure> {
         let audience = self.audience.as_deref().unwrap_or(self.url.trim_end_matches('/'));

@@ -7,6 +7,7 @@ use super::client::Broker;
 use super::failure::{Failure, Status};
 use super::output::Output;
 use super::source::SourceArgs;
+use super::token::TokenSource;
 use super::whoami::print_members;
 use crate::causes;
 use crate::domain::DecisionId;
@@ -32,23 +33,36 @@ pub(super) struct ExplainArgs {
     source: SourceArgs,
 }
 
-/// Only needed with `--remote`.
+/// What `--remote` needs; the other commands' arguments of these names, but optional.
 #[derive(Debug, Args)]
 struct RemoteArgs {
-    #[command(flatten)]
-    connection: Option<Connection>,
+    /// URL of the broker, for --remote.
+    #[arg(long, env = "TOLLGATE_URL", value_name = "URL")]
+    url: Option<String>,
+    /// Audience of the identity token; the broker's URL unless said otherwise.
+    #[arg(long, env = "TOLLGATE_AUDIENCE", value_name = "AUDIENCE")]
+    audience: Option<String>,
+    /// Where the identity token comes from, as `tollgate whoami` takes it.
+    #[arg(long, env = "TOLLGATE_TOKEN_FROM", value_name = "SOURCE", default_value = "auto")]
+    token_from: TokenSource,
+}
+
+impl RemoteArgs {
+    fn connection(self) -> Result<Connection, Failure> {
+        let missing = || Failure::new(Status::Usage, "--remote needs --url or TOLLGATE_URL");
+        Ok(Connection::new(self.url.ok_or_else(missing)?, self.audience, self.token_from))
+    }
 }
 
 /// Finds the record and prints it.
 pub(super) async fn run(args: ExplainArgs, output: Output) -> Result<(), Failure> {
-    let record = match (args.remote, args.connection.connection) {
-        (true, Some(connection)) => {
-            let token = connection.token().await?;
-            let path = format!("v1/decisions/{}", args.decision);
-            Broker::new(&connection.url)?.get(&path, &token).await?
-        }
-        (true, None) => return Err(Failure::new(Status::Usage, "--remote needs --url or TOLLGATE_URL")),
-        (false, _) => from_store(&args.source, args.decision)?,
+    let record = if args.remote {
+        let connection = args.connection.connection()?;
+        let token = connection.token().await?;
+        let path = format!("v1/decisions/{}", args.decision);
+        Broker::new(&connection.url)?.get(&path, &token).await?
+    } else {
+        from_store(&args.source, args.decision)?
     };
     if output.is_json() {
         return Ok(Output::json(&record)?);
