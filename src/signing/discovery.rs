@@ -96,12 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn the_authorization_server_offers_token_exchange_only() {
+    fn s_13_the_authorization_server_offers_token_exchange_and_names_no_role_or_scope() {
         let document = parsed(&authorization_server(&"https://tollgate.example".parse().unwrap()));
         assert_eq!(document["issuer"], "https://tollgate.example");
         assert_eq!(document["token_endpoint"], "https://tollgate.example/token");
         assert_eq!(document["jwks_uri"], "https://tollgate.example/jwks");
         assert_eq!(document["grant_types_supported"], json!([TOKEN_EXCHANGE]));
+        assert_eq!(document.as_object().unwrap().len(), 5, "{document}");
     }
 
     #[test]
