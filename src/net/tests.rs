@@ -1,7 +1,6 @@
 //! The client against real sockets: a server that answers whatever the test says.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -212,30 +211,4 @@ fn broken_root_certificates_are_a_setup_error() {
         let error = Client::new(Rules { extra_roots: Some(pem.into()), ..rules() }).unwrap_err();
         assert!(matches!(error, NetError::Setup(_)), "{pem:?}: {error:?}");
     }
-}
-
-/// A process cannot soundly change its own environment, so the test runs itself again in one that names a proxy.
-#[tokio::test]
-async fn s_14_ignores_proxies_from_the_environment() {
-    let proxy = Server::plain("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nproxy").await;
-    let target = Server::plain("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ntarget").await;
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "net::tests::child_of_s_14", "--ignored"]);
-    child.env("TOLLGATE_TEST_URL", format!("http://{}/", target.address));
-    for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
-        child.env_remove(name);
-    }
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-        child.env(name, format!("http://{}", proxy.address));
-    }
-    let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!((proxy.requests(), target.requests()), (0, 1));
-}
-
-#[tokio::test]
-#[ignore = "run by s_14_ignores_proxies_from_the_environment, in an environment that names a proxy"]
-async fn child_of_s_14() {
-    let url = std::env::var("TOLLGATE_TEST_URL").unwrap();
-    assert_eq!(get(rules(), &url).await.unwrap().body, "target");
 }

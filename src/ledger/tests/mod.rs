@@ -4,5 +4,4 @@ mod events;
 mod faults;
 mod open;
 mod secrets;
-mod size;
 mod tamper;
