@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::future::OptionFuture;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -206,12 +207,9 @@ impl Broker {
         };
         fail::fail_point!("after_authorise");
         // What this attempt takes the place of is ended beside the mint, so that a retry waits no longer than it must.
-        let ending = async {
-            if let Some(earlier) = auth.supersedes() {
-                lease::end_superseded(&self.ledger, providers, earlier).await;
-            }
-        };
-        let (minted, ()) = tokio::join!(Step::Mint.run(providers.mint(&auth)), ending);
+        let end = |earlier| Box::pin(lease::end_superseded(&self.ledger, providers, earlier));
+        let ending = OptionFuture::from(auth.supersedes().map(end));
+        let (minted, _) = tokio::join!(Step::Mint.run(providers.mint(&auth)), ending);
         let minted = match minted {
             Ok(minted) => minted,
             Err(refusal) => return self.abandon(providers, auth, refusal).await,
