@@ -1,6 +1,10 @@
 //! Behaviour of the whole, through its real surfaces.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_requests;
 #[cfg(test)]
 mod bad_tokens;
@@ -15,9 +19,13 @@ mod exchange;
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod graceful;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod issuers;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
@@ -40,6 +48,8 @@ mod replay;
 mod scopes;
 #[cfg(test)]
 mod store_faults;
+#[cfg(test)]
+mod sweep;
 #[cfg(test)]
 mod threats;
 #[cfg(test)]

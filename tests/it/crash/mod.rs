@@ -49,8 +49,7 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let bao = Bao::start().await;
-        let mut site = Site::new(&[]).await;
-        site.clock = Clock::system();
+        let site = Site::of_process(&[]).await;
         for (path, text) in bao.files() {
             site.write(&path, &text);
         }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// The program under test, with an empty environment but for the path.
@@ -23,23 +24,45 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 /// A running `tollgate serve`; killed when dropped.
 pub(crate) struct Server {
     child: Child,
+    lines: Receiver<String>,
 }
 
 impl Server {
     /// Starts the broker on `config` and waits until it listens. `crash_at` names a failpoint, or is empty.
     pub(crate) fn start(config: &Path, crash_at: &str) -> Self {
-        let mut child = tollgate()
-            .args(["--json", "serve", "--log", "error", "--config"])
-            .arg(config)
-            .env("TOLLGATE_CRASH_AT", crash_at)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("listening"), "the broker did not start: {line:?}");
-        Self { child }
+        Self::start_with(config, &[("TOLLGATE_CRASH_AT", crash_at)])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = tollgate();
+        command.args(["--json", "serve", "--log", "error", "--config"]).arg(config);
+        command.envs(environment.iter().copied());
+        Self::spawn(&mut command)
+    }
+
+    /// Runs a command that becomes a broker, and waits until it listens.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let (heard, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| heard.send(line))
+        });
+        let server = Self { child, lines };
+        server.line_with("listening");
+        server
+    }
+
+    /// The next line of its standard output that holds `part`.
+    pub(crate) fn line_with(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            let line = line.unwrap_or_else(|_| panic!("the broker does not say {part:?}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -69,6 +92,18 @@ impl Server {
         let sent =
             Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+}
+
+/// Waits until `done`, which has to come about soon.
+pub(crate) async fn soon<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = done().await {
+            return value;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{what} did not come about");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -100,6 +100,11 @@ impl Site {
         Api::new(&self.url)
     }
 
+    /// The same on the machine's clock, for a Tollgate in a process of its own.
+    pub(crate) async fn of_process(extra: &[(&str, &str)]) -> Self {
+        Self { clock: Clock::system(), ..Self::new(extra).await }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
