@@ -41,9 +41,9 @@ impl Vault {
     /// Starts it; the file of a target and of a role named `name` that mint here.
     async fn files(&self, name: &str) -> [(String, String); 2] {
         let (login, revoke) = (self.clone(), self.clone());
-        let revoke = async move || match revoke.revokes.load(Ordering::SeqCst) {
-            true => StatusCode::NO_CONTENT,
-            false => StatusCode::SERVICE_UNAVAILABLE,
+        let revoke = async move || {
+            let works = revoke.revokes.load(Ordering::SeqCst);
+            if works { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
         };
         let router = Router::new()
             .route("/v1/auth/jwt/login", post(async move || login.clone().login().await))
