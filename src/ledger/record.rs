@@ -255,6 +255,7 @@ struct Allowed<'a> {
 }
 
 /// What a decision rests on: digests of the files that were in force when it began.
+#[derive(Clone, Copy)]
 struct Revisions {
     configuration: Fingerprint,
     /// None if no policy was reached.
