@@ -35,6 +35,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     });
     tasks.close();
     tasks.wait().await;
+    core.broker.loaded().identity.stop().await;
     core.ledger.close().await;
     // The last one makes the tail of this writer's chain provable.
     sign_checkpoint(&core).await;

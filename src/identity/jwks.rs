@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::Remembered;
 use super::discovery::{FetchError, Origin};
@@ -60,6 +61,8 @@ struct Known {
 struct Attempts {
     /// Open as long as a fetch runs.
     flight: Option<watch::Receiver<()>>,
+    /// The newest fetch.
+    task: Option<JoinHandle<()>>,
     last: Option<Timestamp>,
     failures: u32,
     /// Not before this, after failures.
@@ -147,6 +150,16 @@ impl KeyCache {
         }
     }
 
+    /// Cuts off a fetch under way, and waits until nothing of it is left: it would keep the store open.
+    pub(super) async fn stop(&self) {
+        let task = self.attempts.lock().unwrap_or_else(PoisonError::into_inner).task.take();
+        if let Some(task) = task {
+            task.abort();
+            // Cut off or finished: either way it is over.
+            let _ = task.await;
+        }
+    }
+
     async fn usable(self: &Arc<Self>) -> Result<Arc<Known>, KeyError> {
         let known = self.known.load_full();
         match known.as_ref().map(|known| self.judge(known.fetched)) {
@@ -181,7 +194,7 @@ impl KeyCache {
         attempts.flight = Some(flight.clone());
         attempts.last = Some(now);
         let cache = Arc::clone(self);
-        tokio::spawn(async move { cache.fetch(now, done).await });
+        attempts.task = Some(tokio::spawn(async move { cache.fetch(now, done).await }));
         Ok(flight)
     }
 

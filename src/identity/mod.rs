@@ -96,6 +96,13 @@ impl Identity {
         fetches.join_all().await;
     }
 
+    /// Ends every fetch under way, before the store is closed that they would write to.
+    pub async fn stop(&self) {
+        for cache in self.entries.caches() {
+            cache.stop().await;
+        }
+    }
+
     /// How old each entry's keys are, by name: for readiness and metrics.
     pub fn key_ages(&self) -> Vec<KeyAge> {
         self.entries.key_ages()

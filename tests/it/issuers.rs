@@ -109,6 +109,22 @@ async fn the_last_good_keys_survive_a_restart_while_the_issuer_is_down() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_while_an_issuer_is_slow_waits_for_nobody_and_closes_its_store() {
+    let site = Site::new(&[]).await;
+    site.issuer.set_fault(Fault::Slow);
+    let app = site.start().await;
+    while site.issuer.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    app.stop().await;
+    site.issuer.set_fault(Fault::None);
+    // The store is free for the next server.
+    let app = site.start().await;
+    leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_key_that_the_issuer_begins_to_use_is_fetched_and_a_withdrawn_one_forgotten() {
     let site = Site::new(&[]).await;
     let app = site.start().await;
