@@ -157,8 +157,12 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
     }
 }
 
-/// The status of `code` at the token endpoint: 400 for every fault of the request (RFC 6749, section 5.2).
+/// The status of `code` at the token endpoint: 400 for every fault of the request (RFC 6749, section 5.2), but for a
+/// method that is not taken, which is no token request at all (RFC 9110, section 15.5.6).
 pub(super) const fn oauth_status(code: Code) -> StatusCode {
+    if matches!(code, Code::MethodNotAllowed) {
+        return StatusCode::METHOD_NOT_ALLOWED;
+    }
     match oauth_error(code) {
         OauthError::InvalidRequest
         | OauthError::UnsupportedGrantType
@@ -174,12 +178,18 @@ mod tests {
     use std::fmt::Write;
 
     #[test]
-    fn every_code_has_a_status_and_an_oauth_error() {
+    fn every_code_has_a_status_an_oauth_error_a_cause_a_fix_and_a_next_command() {
         let mut table = String::new();
         for &code in Code::ALL {
             let (status, oauth) = (status(code).as_u16(), oauth_status(code).as_u16());
-            let error = oauth_error(code).as_str();
-            writeln!(table, "{:<28} {status}  {oauth} {error}", code.as_str()).unwrap();
+            let (error, explained) = (oauth_error(code).as_str(), code.explain());
+            writeln!(table, "{code}: {status}; at /token {oauth} {error}").unwrap();
+            writeln!(
+                table,
+                "  cause: {}\n  fix:   {}\n  next:  {}",
+                explained.cause, explained.fix, explained.next
+            )
+            .unwrap();
         }
         insta::assert_snapshot!(table);
     }
