@@ -9,6 +9,8 @@ mod bad_requests;
 #[cfg(test)]
 mod bad_tokens;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod decisions;
@@ -31,6 +33,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod module_order;
 #[cfg(test)]
 mod policies;
@@ -46,6 +50,8 @@ mod reload;
 mod replay;
 #[cfg(test)]
 mod scopes;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod store_faults;
 #[cfg(test)]

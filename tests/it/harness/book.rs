@@ -1,5 +1,7 @@
 //! What the ledger holds, read beside the server: the other half of every assertion about an answer.
 
+use std::fmt::Write;
+
 use rusqlite::{Connection, OpenFlags};
 use tollgate::app::App;
 use tollgate::domain::DecisionId;
@@ -73,6 +75,13 @@ pub(crate) async fn leased(site: &Site, app: &App, answer: &Answer) -> DecisionR
 }
 
 fn led_to(site: &Site, decision: DecisionId) -> i64 {
-    let hex = decision.to_string().replace('-', "");
-    site.rows(&format!("leases WHERE decision = x'{hex}'"))
+    site.rows(&format!("leases WHERE decision = x'{}'", hex(decision.as_bytes())))
+}
+
+/// `bytes` in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }

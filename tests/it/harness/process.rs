@@ -65,6 +65,25 @@ impl Server {
         }
     }
 
+    /// Starts the broker with everything logged: what it writes goes to `stdout` and `stderr` in `folder`.
+    pub(crate) fn start_tracing(config: &Path, format: &str, folder: &Path) -> Self {
+        let (stdout, stderr) = (folder.join("stdout"), folder.join("stderr"));
+        let child = tollgate()
+            .args(["--json", "serve", "--log", "trace", "--log-format", format, "--config"])
+            .arg(config)
+            .stdout(std::fs::File::create(&stdout).unwrap())
+            .stderr(std::fs::File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Self { child };
+        while !std::fs::read_to_string(&stdout).unwrap().contains("listening") {
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", std::fs::read_to_string(&stderr).unwrap());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
