@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::ask::AskArgs;
 use super::client::Granted;
 use super::environment::{dotenv, shell, variables};
 use super::failure::{Failure, Status};
-use super::output::{Output, Tone};
+use super::output::Output;
 
 /// How the variables are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,7 +53,8 @@ pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
         ));
     }
     let granted = args.ask.exchange(output).await?;
-    mask(&granted);
+    // Without the mask nothing is printed.
+    mask(&granted)?;
     let variables = variables(&granted);
     let unwritable = |message: String| Failure::new(Status::Failed, message);
     if let Some(path) = &args.file {
@@ -68,13 +69,19 @@ pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells GitHub's runner to mask the values, on standard error so that `eval` does not see it.
-fn mask(granted: &Granted) {
-    if std::env::var_os("GITHUB_ACTIONS").is_some() {
-        for secret in granted.secrets() {
-            Output::note(Tone::Faint, &format!("::add-mask::{secret}"));
-        }
+/// Tells GitHub's runner to mask the values, on standard error so that `eval` does not see it. The runner takes a
+/// command only at the start of a line, and the value to its end (GitHub documentation, "Workflow commands"): a colour
+/// before or after would print what it should hide.
+fn mask(granted: &Granted) -> std::io::Result<()> {
+    if std::env::var_os("GITHUB_ACTIONS").is_none() {
+        return Ok(());
     }
+    let lines = granted.secrets().into_iter().map(|secret| {
+        let data = secret.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        format!("::add-mask::{data}\n")
+    });
+    let lines = SecretString::from(lines.collect::<String>());
+    Output::raw_note(lines.expose_secret().as_bytes())
 }
 
 /// Appends to a file that, if it is new, only its owner can read.

@@ -14,6 +14,8 @@ pub(super) const CONFLICTING: &[&str] = &[
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
+    // Of other keys: botocore would take ours for expired.
+    "AWS_CREDENTIAL_EXPIRATION",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -21,6 +23,9 @@ pub(super) const CONFLICTING: &[&str] = &[
     "VAULT_TOKEN",
     "VAULT_NAMESPACE",
     "BAO_TOKEN",
+    // OpenBao's clients prefer these to the address and namespace that are set: the token would go to another server.
+    "BAO_ADDR",
+    "BAO_NAMESPACE",
     "TOLLGATE_ACCESS_TOKEN",
 ];
 
@@ -58,13 +63,19 @@ pub(super) fn variables(granted: &Granted) -> Vec<Variable> {
     variables
 }
 
-/// `export NAME='value'` lines for a shell (POSIX quoting).
+/// `export NAME='value'` lines for a shell (POSIX quoting), after an `unset` of what would mix with them.
 pub(super) fn shell(variables: &[Variable]) -> SecretString {
+    let unset: Vec<_> = CONFLICTING
+        .iter()
+        .copied()
+        .filter(|name| variables.iter().all(|variable| variable.name != *name))
+        .collect();
     let line = |variable: &Variable| {
         let quoted = variable.value.expose_secret().replace('\'', r"'\''");
         format!("export {}='{quoted}'\n", variable.name)
     };
-    variables.iter().map(line).collect::<String>().into()
+    let exports = variables.iter().map(line).collect::<String>();
+    format!("unset {}\n{exports}", unset.join(" ")).into()
 }
 
 /// `NAME=value` lines for an environment file. Values have no newline: the broker's grammar forbids it, and one that
@@ -92,7 +103,15 @@ mod tests {
 
     #[test]
     fn shell_quoting_keeps_a_quote_inside() {
-        assert_eq!(shell(&one("a'b$(c)")).expose_secret(), "export VAULT_TOKEN='a'\\''b$(c)'\n");
+        assert!(shell(&one("a'b$(c)")).expose_secret().ends_with("\nexport VAULT_TOKEN='a'\\''b$(c)'\n"));
+    }
+
+    #[test]
+    fn a_shell_forgets_what_would_mix_with_the_credential() {
+        let text = shell(&one("a"));
+        let unset = text.expose_secret().lines().next().unwrap().split(' ').collect::<Vec<_>>();
+        assert!(unset.starts_with(&["unset"]) && unset.contains(&"AWS_PROFILE"));
+        assert!(!unset.contains(&"VAULT_TOKEN"), "it is set in the next line");
     }
 
     #[test]

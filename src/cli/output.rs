@@ -78,6 +78,11 @@ impl Output {
         unless_closed(io::stdout().lock().write_all(bytes))
     }
 
+    /// Exact bytes on standard error, for a runner that reads it.
+    pub(super) fn raw_note(bytes: &[u8]) -> io::Result<()> {
+        io::stderr().lock().write_all(bytes)
+    }
+
     /// One toned line on standard error.
     pub(super) fn note(tone: Tone, text: &str) {
         let style = tone.style();
