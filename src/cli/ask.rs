@@ -100,8 +100,7 @@ impl AskArgs {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let token = self.connection.token().await?;
-            let failure = match broker.exchange(&token, &body, &key).await {
+            let failure = match self.attempt(&broker, &body, &key).await {
                 Ok(granted) => return Ok(granted),
                 Err(refused @ Attempt::Refused(_)) => return Err(refused.into()),
                 Err(Attempt::Unavailable(failure)) => failure,
@@ -114,6 +113,14 @@ impl AskArgs {
             progress.say(&format!("{}; trying again", failure.message));
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+impl AskArgs {
+    /// One attempt, with a token of its own: the last one's may have been used, or have expired.
+    async fn attempt(&self, broker: &Broker, body: &AskBody, key: &str) -> Result<Granted, Attempt> {
+        let token = self.connection.token().await?;
+        broker.exchange(&token, body, key).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tollgate exec`: a command with a credential in its environment, which ends with it.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 use super::ask::AskArgs;
 use super::client::{Broker, Granted};
@@ -20,6 +21,9 @@ use super::whoami::print_members;
 
 /// Longest that ending the lease may hold up the job's end.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
+/// Statuses for a command that did not run, as shells and `env` give them (POSIX, `env`, "Exit status").
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -29,7 +33,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
   tollgate exec deploy/production --scope artifacts --wait -- ./deploy.sh
   tollgate exec deploy/production --dry-run
 
-The command's exit status becomes this one's. 64: wrong arguments; 69: no broker; 77: denied.")]
+The command's exit status becomes this one's. 64: wrong arguments; 69: no broker; 77: denied; 126 and 127: the command
+cannot be run, or is not there.")]
 pub(super) struct ExecArgs {
     #[command(flatten)]
     ask: AskArgs,
@@ -49,7 +54,12 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
     if args.dry_run {
         return dry_run(&args.ask, output).await.map(|()| ExitCode::SUCCESS);
     }
-    let granted = args.ask.exchange(output).await?;
+    // Listened for from the start: a signal between the grant and the child must not leave the lease behind.
+    let mut stops = Stops::listen()?;
+    let granted = tokio::select! {
+        granted = args.ask.exchange(output) => granted?,
+        stop = stops.next() => return Ok(ended_by(stop.as_raw())),
+    };
     Output::note(
         Tone::Faint,
         &format!(
@@ -57,11 +67,11 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
             granted.lease.id, granted.decision, granted.lease.dies_at
         ),
     );
-    let ended = run_command(&args.command, &granted).await;
+    let ended = run_command(&args.command, &granted, &mut stops).await;
     if !args.keep {
         end(&args.ask.connection.url, &granted).await;
     }
-    ended.map(exit_code)
+    ended
 }
 
 /// Prints what would be granted; a denial fails as it would for real.
@@ -74,7 +84,11 @@ async fn dry_run(ask: &AskArgs, output: Output) -> Result<(), Failure> {
     print_members(&answer, output, 0)
 }
 
-async fn run_command(command: &[OsString], granted: &Granted) -> Result<ExitStatus, Failure> {
+async fn run_command(
+    command: &[OsString],
+    granted: &Granted,
+    stops: &mut Stops,
+) -> Result<ExitCode, Failure> {
     let [program, arguments @ ..] = command else {
         return Err(Failure::new(Status::Usage, "no command given"));
     };
@@ -86,25 +100,51 @@ async fn run_command(command: &[OsString], granted: &Granted) -> Result<ExitStat
     for variable in variables(granted) {
         child.env(variable.name, variable.value.expose_secret());
     }
-    let child = child.spawn().map_err(|error| {
-        Failure::new(Status::Failed, format!("cannot run {}: {error}", program.to_string_lossy()))
-    })?;
-    wait_forwarding_signals(child).await
+    match child.spawn() {
+        Ok(child) => Ok(exit_code(wait_forwarding_signals(child, stops).await?)),
+        Err(error) => {
+            let program = program.to_string_lossy();
+            Output::note(Tone::Bad, &format!("tollgate: cannot run {program}: {error}"));
+            Ok(ExitCode::from(if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }))
+        }
+    }
 }
 
-/// Waits for the child and passes on what a CI runner or a terminal sends to stop it.
-async fn wait_forwarding_signals(mut child: Child) -> Result<ExitStatus, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut quit = signal(SignalKind::quit())?;
+/// What a CI runner or a terminal sends to stop a job.
+struct Stops {
+    interrupt: Listener,
+    terminate: Listener,
+    hangup: Listener,
+    quit: Listener,
+}
+
+impl Stops {
+    /// From now on these signals no longer end this process.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hangup.recv() => Signal::HUP,
+            _ = self.quit.recv() => Signal::QUIT,
+        }
+    }
+}
+
+/// Waits for the child and passes on what should stop it.
+async fn wait_forwarding_signals(mut child: Child, stops: &mut Stops) -> Result<ExitStatus, Failure> {
     loop {
         let received = tokio::select! {
             status = child.wait() => return Ok(status?),
-            _ = interrupt.recv() => Signal::INT,
-            _ = terminate.recv() => Signal::TERM,
-            _ = hangup.recv() => Signal::HUP,
-            _ = quit.recv() => Signal::QUIT,
+            received = stops.next() => received,
         };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
@@ -127,6 +167,13 @@ async fn end(url: &str, granted: &Granted) {
 
 /// The command's status as a shell reports it: 128 plus the signal that killed it.
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from),
+        (None, Some(signal)) => ended_by(signal),
+        (None, None) => ExitCode::FAILURE,
+    }
+}
+
+fn ended_by(signal: i32) -> ExitCode {
+    u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
 }

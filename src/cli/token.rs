@@ -119,8 +119,12 @@ async fn github(audience: &str) -> Result<SecretString, Failure> {
         .await
         .map_err(|error| unavailable(format!("the runner's token endpoint: {error}")))?;
     if !answer.status.is_success() {
-        return Err(unavailable(format!("the runner's token endpoint answered {}", answer.status))
-            .with_hint("give the job `permissions: id-token: write`"));
+        let said = format!("the runner's token endpoint answered {}", answer.status);
+        return Err(if answer.status.is_server_error() {
+            unavailable(said)
+        } else {
+            Failure::new(Status::Usage, said).with_hint("give the job `permissions: id-token: write`")
+        });
     }
     serde_json::from_slice::<Answer>(&answer.body)
         .map(|answer| answer.value)
