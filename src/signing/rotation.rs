@@ -1,8 +1,9 @@
 //! Rotation as pure functions over the stored records: what state a key is in, what changes next, what to write.
 //!
-//! A key's state follows from time: published until it activates, active until a newer key of its purpose and algorithm
-//! activates, retired while a token that it signed may live, then gone. Only revocation is an act. So that no verifier
-//! meets a key it has not seen, a rotation publishes first and activates after the lag that caches need.
+//! A key's state follows from time: published until it activates (the first one at once), active until a newer key of
+//! its purpose and algorithm activates, retired while a token that it signed may live, then gone. Only revocation is an
+//! act. So that no verifier meets a key it has not seen, a rotation publishes first and activates after the lag that
+//! caches need.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -47,7 +48,7 @@ pub fn state_at(record: &KeyRecord, records: &[KeyRecord], now: Timestamp) -> Ke
     if record.state == KeyState::Revoked {
         return KeyState::Revoked;
     }
-    if record.activates_at > now {
+    if record.activates_at > now && !is_first(record, records) {
         return KeyState::Published;
     }
     match superseded_at(record, records).filter(|at| *at <= now) {
@@ -57,9 +58,20 @@ pub fn state_at(record: &KeyRecord, records: &[KeyRecord], now: Timestamp) -> Ke
     }
 }
 
+/// The order in which keys of one purpose and algorithm sign.
+fn order(key: &KeyRecord) -> (Timestamp, Timestamp, &str) {
+    (key.activates_at, key.created_at, &key.kid)
+}
+
+/// True if no older key could sign in its place: it waits for nobody, so that a clock that was set back to before it
+/// was made does not leave its purpose without a key.
+fn is_first(record: &KeyRecord, records: &[KeyRecord]) -> bool {
+    let mut slot = records.iter().filter(|other| same_slot(other, record.purpose, record.algorithm));
+    slot.all(|other| order(other) >= order(record))
+}
+
 /// When the first newer key of the same purpose and algorithm takes over.
 fn superseded_at(record: &KeyRecord, records: &[KeyRecord]) -> Option<Timestamp> {
-    let order = |key: &KeyRecord| (key.activates_at, key.created_at, key.kid.clone());
     records
         .iter()
         .filter(|other| same_slot(other, record.purpose, record.algorithm) && order(other) > order(record))

@@ -215,6 +215,20 @@ async fn a_rotation_publishes_then_activates_then_retires_then_forgets() {
 }
 
 #[test]
+fn a_clock_set_back_to_before_the_first_keys_leaves_each_purpose_with_one() {
+    let mut records = first();
+    records.push(es256(Purpose::Federation, at(30)));
+    assert!(Keyring::open(&records, &sealer(1), at(-60)).is_ok());
+    let states = |now| {
+        let of =
+            |key: &&KeyRecord| key.purpose == Purpose::Federation && key.algorithm == SigningAlgorithm::Es256;
+        records.iter().filter(of).map(|key| state_at(key, &records, now)).collect::<Vec<_>>()
+    };
+    assert_eq!(states(at(-60)), [KeyState::Active, KeyState::Published]);
+    assert!(settle(&records[..records.len() - 1], at(-60)).is_empty());
+}
+
+#[test]
 fn a_rotation_under_way_is_not_repeated_and_the_first_key_does_not_wait() {
     let (purpose, algorithm) = (Purpose::Federation, SigningAlgorithm::Es256);
     assert_eq!(plan_rotation(&[], purpose, algorithm, at(5), LAG), Rotation::Publish { activates_at: at(5) });
