@@ -13,8 +13,6 @@ mod upstream;
 mod vault;
 
 #[cfg(test)]
-mod real_parts;
-#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

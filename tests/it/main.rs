@@ -45,6 +45,8 @@ mod program;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod replay;

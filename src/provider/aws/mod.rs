@@ -17,8 +17,6 @@ mod session_policy;
 mod sts;
 
 #[cfg(test)]
-mod real_tests;
-#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -18,8 +18,6 @@ mod logins;
 mod wire;
 
 #[cfg(test)]
-mod real_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
