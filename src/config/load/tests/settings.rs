@@ -157,6 +157,12 @@ fn no_problem_shows_a_secret() {
 }
 
 #[test]
+fn time_zones_are_known_on_a_machine_without_any() {
+    let bundled = jiff::tz::TimeZoneDatabase::bundled();
+    assert!(bundled.get("Europe/Berlin").is_ok(), "the feature tzdb-bundle-always compiles them in");
+}
+
+#[test]
 fn limits_times_and_words_are_checked() {
     let add = |text: &str| {
         let main = super::BASE[0].1;
