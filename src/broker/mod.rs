@@ -4,7 +4,7 @@
 //! It decides nothing itself, and every way out of it leaves a record.
 
 mod limit;
-mod others;
+mod own;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use others::{IssuerKeys, Readiness, Recorded, RecordedOutcome, Whoami};
+pub use own::{IssuerKeys, Readiness, Recorded, RecordedOutcome, Whoami};
 
 use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
