@@ -6,6 +6,31 @@ use super::Profile;
 pub const RESERVED_IDENTITY_KEYS: &[&str] =
     &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "claims"];
 
+/// Claims of an access token that an attribute may not shadow: those that Tollgate sets, and those that verifiers give a meaning
+/// (RFC 7519, section 4.1; RFC 8693, section 4; RFC 7800, section 3.1; RFC 9068, sections 2.2 and 2.2.1).
+pub const RESERVED_CLAIMS: &[&str] = &[
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "scope",
+    "role",
+    "tenant",
+    "act",
+    "may_act",
+    "cnf",
+    "azp",
+    "auth_time",
+    "acr",
+    "amr",
+    "nonce",
+    "sid",
+];
+
 /// GitHub Actions.
 const GITHUB: &[&str] = &[
     "repository",

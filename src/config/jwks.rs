@@ -2,8 +2,13 @@
 
 use serde_json::Value;
 
-/// Most keys of one set.
-const MAX_KEYS: usize = 100;
+use crate::json::{self, Limits};
+
+/// Most keys of one set, whether configured or fetched.
+pub const MAX_JWKS_KEYS: usize = 64;
+
+/// What a key set may hold: a key has about ten members, and certificate chains add a few elements.
+pub const JWKS_LIMITS: Limits = Limits { depth: 6, values: MAX_JWKS_KEYS * 32 };
 
 /// Members that only private or symmetric keys have (RFC 7518, section 6).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -12,7 +17,7 @@ const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidJwks {
     /// Not JSON, or without `keys`.
-    #[error("this is not a JWKS: a JSON object with a list `keys` of 1 to {MAX_KEYS} objects")]
+    #[error("this is not a JWKS: a JSON object with a list `keys` of 1 to {MAX_JWKS_KEYS} objects")]
     Shape,
     /// A private key.
     #[error("this holds a private or symmetric key; whoever reads the configuration could sign tokens")]
@@ -21,9 +26,9 @@ pub(super) enum InvalidJwks {
 
 /// Checks a JWKS document (RFC 7517, section 5).
 pub(super) fn check(text: &str) -> Result<(), InvalidJwks> {
-    let document: Value = serde_json::from_str(text).map_err(|_| InvalidJwks::Shape)?;
+    let document = json::object(text.as_bytes(), JWKS_LIMITS).map_err(|_| InvalidJwks::Shape)?;
     let keys = document.get("keys").and_then(Value::as_array).ok_or(InvalidJwks::Shape)?;
-    if keys.is_empty() || keys.len() > MAX_KEYS || !keys.iter().all(Value::is_object) {
+    if keys.is_empty() || keys.len() > MAX_JWKS_KEYS || !keys.iter().all(Value::is_object) {
         return Err(InvalidJwks::Shape);
     }
     let symmetric = |key: &Value| key.get("kty").and_then(Value::as_str) == Some("oct");
@@ -41,7 +46,15 @@ mod tests {
         for text in [r#"{"keys":[{"kty":"EC","d":"secret"}]}"#, r#"{"keys":[{"kty":"oct"}]}"#] {
             assert_eq!(check(text), Err(InvalidJwks::Private), "{text}");
         }
-        for text in ["", "{}", r#"{"keys":[]}"#, r#"{"keys":["x"]}"#, r#"{"keys":{}}"#, "<html>"] {
+        for text in [
+            "",
+            "{}",
+            r#"{"keys":[]}"#,
+            r#"{"keys":["x"]}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":[],"keys":[{"kty":"EC"}]}"#,
+            "<html>",
+        ] {
             assert_eq!(check(text), Err(InvalidJwks::Shape), "{text}");
         }
     }

@@ -21,6 +21,7 @@ mod target;
 
 pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
 pub use issuer::{Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement};
+pub use jwks::{JWKS_LIMITS, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
 pub use role::{
     AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, ProviderRole, Role, ScopeSpec, TableBinding,

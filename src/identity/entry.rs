@@ -158,8 +158,7 @@ impl Entries {
             return Err(IdentityError::Unrestricted { issuer: name() });
         }
         let taken = |attribute: &str| {
-            RESERVED_IDENTITY_KEYS.contains(&attribute)
-                || profile::attribute_names(&issuer.profile).any(|given| given == attribute)
+            RESERVED_IDENTITY_KEYS.contains(&attribute) || issuer.profile.attributes().contains(&attribute)
         };
         if let Some(attribute) = issuer.attributes.keys().find(|attribute| taken(attribute.as_str())) {
             return Err(IdentityError::AttributeTaken { issuer: name(), attribute: attribute.to_string() });

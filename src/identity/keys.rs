@@ -15,13 +15,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::config::Algorithm;
-use crate::json::{self, JsonError, Limits};
+use crate::config::{Algorithm, JWKS_LIMITS, MAX_JWKS_KEYS};
+use crate::json::{self, JsonError};
 
-/// The most keys that a set may hold.
-const MAX_KEYS: usize = 64;
-/// A key has about ten members; certificate chains add a few elements.
-const LIMITS: Limits = Limits { depth: 6, values: MAX_KEYS * 32 };
 /// Smallest and largest RSA modulus, bits (NIST SP 800-131A; what the library verifies).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -35,7 +31,7 @@ pub(super) enum KeySetError {
     #[error("the key set has no array `keys` of objects")]
     NoKeys,
     /// Too many keys.
-    #[error("the key set has more than {MAX_KEYS} keys")]
+    #[error("the key set has more than {MAX_JWKS_KEYS} keys")]
     TooMany,
 }
 
@@ -86,9 +82,9 @@ pub(super) struct KeySet {
 impl KeySet {
     /// Reads a key set and keeps what can verify an identity token.
     pub(super) fn parse(document: &[u8]) -> Result<Self, KeySetError> {
-        let document = json::object(document, LIMITS)?;
+        let document = json::object(document, JWKS_LIMITS)?;
         let keys = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::NoKeys)?;
-        if keys.len() > MAX_KEYS {
+        if keys.len() > MAX_JWKS_KEYS {
             return Err(KeySetError::TooMany);
         }
         let mut set = Self::default();
@@ -332,7 +328,7 @@ mod tests {
         assert!(matches!(parse(r#"{"keys":[],"keys":[]}"#), Err(KeySetError::Json(JsonError::Duplicate(_)))));
         assert!(matches!(parse(r#"{"keys":{}}"#), Err(KeySetError::NoKeys)));
         assert!(matches!(parse(r#"{"keys":["x"]}"#), Err(KeySetError::NoKeys)));
-        let many = json!({"keys": vec![json!({}); MAX_KEYS + 1]}).to_string();
+        let many = json!({"keys": vec![json!({}); MAX_JWKS_KEYS + 1]}).to_string();
         assert!(matches!(parse(&many), Err(KeySetError::TooMany)));
         assert!(parse(r#"{"keys":[]}"#).unwrap().is_empty());
     }

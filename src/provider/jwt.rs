@@ -11,36 +11,12 @@ use serde_json::Value;
 
 use super::upstream::{internal, unfit};
 use crate::clock::Clock;
+use crate::config::attributes::RESERVED_CLAIMS;
 use crate::config::{JwtRole, JwtTarget};
 use crate::domain::{Credential, DecisionId, Handle, IssuerUrl, Minted, PrincipalKey, Refusal, Revocability};
 use crate::ledger::Authorised;
 use crate::policy::Grant;
 use crate::signing::{ACCESS_TOKEN_TYP, Purpose, SharedKeyring};
-
-/// Claims that a copied attribute may not shadow: those set here, and those that verifiers give a meaning
-/// (RFC 7519, section 4.1; RFC 8693, section 4; RFC 7800, section 3.1; RFC 9068, sections 2.2 and 2.2.1).
-const RESERVED: &[&str] = &[
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "client_id",
-    "scope",
-    "role",
-    "tenant",
-    "act",
-    "may_act",
-    "cnf",
-    "azp",
-    "auth_time",
-    "acr",
-    "amr",
-    "nonce",
-    "sid",
-];
 
 /// One audience for tokens of Tollgate's own.
 pub(super) struct Jwt {
@@ -136,7 +112,7 @@ fn scope(grant: &Grant) -> String {
 }
 
 fn refuse_shadowing(claims: &BTreeSet<String>) -> Result<(), Refusal> {
-    match claims.iter().find(|name| RESERVED.contains(&name.as_str())) {
+    match claims.iter().find(|name| RESERVED_CLAIMS.contains(&name.as_str())) {
         Some(name) => Err(unfit(format!("the claim {name} has a meaning of its own and cannot be copied"))),
         None => Ok(()),
     }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::role::Parts;
 use super::target::is_vault_path;
+use crate::config::attributes::RESERVED_CLAIMS;
 use crate::config::reader::{Field, Reader};
 use crate::config::template::placeholders;
 use crate::config::{AwsAccess, AwsRole, JwtRole, ProviderRole, TargetKind, VaultRole, aws};
@@ -16,23 +17,6 @@ pub(super) type LoginRoles = BTreeMap<(TargetName, String), RoleName>;
 
 /// Most session tags: AWS takes 50, some of which are Tollgate's own (STS API reference, `AssumeRole`).
 const MAX_TAGS: usize = 40;
-
-/// Claims of the credential that Tollgate sets itself (RFC 9068, section 2.2; RFC 8693, section 4.1).
-const OWN_CLAIMS: [&str; 13] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "scope",
-    "client_id",
-    "act",
-    "may_act",
-    "cnf",
-    "auth_time",
-];
 
 const SECTIONS: [&str; 3] = ["aws", "vault", "jwt"];
 
@@ -211,8 +195,9 @@ fn jwt_role(r: &mut Reader<'_>, parts: &Parts<'_>) -> ProviderRole {
         r.get("claims", "a list of attributes, such as [\"repository_id\"]").and_then(|field| field.items());
     for item in items.unwrap_or_default() {
         let Some(name) = item.parse::<AttributeName>() else { continue };
-        if OWN_CLAIMS.contains(&name.as_str()) {
-            let message = format!("Tollgate sets the claim `{name}` itself");
+        if RESERVED_CLAIMS.contains(&name.as_str()) {
+            let message =
+                format!("the claim `{name}` has a meaning of its own, which an attribute may not take");
             item.refuse("own_claim", &message, "remove it, or give the issuer's attribute another name");
         } else if !parts.known.may_have_attribute(name.as_str()) {
             let message = format!("no issuer gives the attribute `{name}`");

@@ -152,15 +152,6 @@ pub(super) fn is_shared(issuer: &Issuer) -> bool {
     }
 }
 
-/// Every attribute that the profile may give.
-pub(super) fn attribute_names(profile: &Profile) -> impl Iterator<Item = &'static str> {
-    let derived = match profile {
-        Profile::GitHub | Profile::GitLab => Some(BRANCH),
-        Profile::Kubernetes | Profile::Generic { .. } => None,
-    };
-    table(profile).iter().map(|claim| claim.attribute).chain(derived)
-}
-
 const fn table(profile: &Profile) -> &'static [Claim] {
     match profile {
         Profile::GitHub => github::CLAIMS,

@@ -255,6 +255,15 @@ fn i_07_numbers_and_flags_have_one_spelling() {
     }
 }
 
+/// Every attribute that the profile may give.
+fn attribute_names(profile: &Profile) -> impl Iterator<Item = &'static str> {
+    let derived = match profile {
+        Profile::GitHub | Profile::GitLab => Some(BRANCH),
+        Profile::Kubernetes | Profile::Generic { .. } => None,
+    };
+    table(profile).iter().map(|claim| claim.attribute).chain(derived)
+}
+
 #[test]
 fn configuration_reserves_exactly_the_names_that_the_tables_give() {
     for profile in [Profile::GitHub, Profile::GitLab, Profile::Kubernetes] {

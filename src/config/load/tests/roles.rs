@@ -243,6 +243,9 @@ fn vault_scopes_name_policies_that_narrow() {
 fn jwt_claims_are_verified_attributes_and_never_tollgates_own() {
     let claims = |text: &str| add(&format!("[jwt]\nclaims = {text}"));
     claims("[\"repository_id\"]").clean();
-    claims("[\"sub\"]").stops("own_claim", "roles/api.toml:7 jwt.claims[0]");
+    // Those that only verifiers give a meaning too: the provider would refuse every request for the role.
+    for name in ["sub", "role", "nonce"] {
+        claims(&format!("[\"{name}\"]")).stops("own_claim", "roles/api.toml:7 jwt.claims[0]");
+    }
     claims("[\"repo\"]").stops("unknown_attribute", "roles/api.toml:7 jwt.claims[0]");
 }
