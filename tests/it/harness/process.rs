@@ -75,7 +75,8 @@ impl Server {
             .stderr(std::fs::File::create(&stderr).unwrap())
             .spawn()
             .unwrap();
-        let mut server = Self { child };
+        // Its lines go to a file: nobody will send any here.
+        let mut server = Self { child, lines: channel().1 };
         while !std::fs::read_to_string(&stdout).unwrap().contains("listening") {
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "{}", std::fs::read_to_string(&stderr).unwrap());
