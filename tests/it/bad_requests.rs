@@ -63,8 +63,8 @@ async fn what_is_no_request_is_refused_and_says_what_to_write() {
     let wide = format!(r#"{{"role":"deploy","scopes":[{}]}}"#, vec!["\"read\""; 2000].join(","));
     for (body, hint) in [
         ("", "not JSON"),
-        ("null", "not a JSON object"),
-        ("[]", "not a JSON object"),
+        ("null", "not an object"),
+        ("[]", "not an object"),
         ("{\"role\":\"deploy\"} {}", "not JSON"),
         ("{}", "name the role"),
         (r#"{"rloe":"deploy"}"#, "did you mean `role`?"),
