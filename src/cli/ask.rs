@@ -57,7 +57,7 @@ pub(super) struct AskArgs {
     #[arg(long = "declare", value_name = "KEY=VALUE", value_parser = declared)]
     declared: Vec<(FactKey, Scalar)>,
     /// Ride out a broker that is restarting, for at most this many seconds.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60", value_parser = clap::value_parser!(u32).range(1..=900))]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60", value_parser = clap::value_parser!(u32).range(1..=900))]
     wait: Option<u32>,
 }
 

@@ -75,7 +75,7 @@ async fn what_is_no_request_is_refused_and_says_what_to_write() {
         (r#"{"role":"deploy","dry_run":"yes"}"#, "true or false"),
         (r#"{"role":"deploy","declared":{"a":{}}}"#, "text, a whole number or a boolean"),
         (r#"{"role":"deploy","declared":{"a":1.5}}"#, "text, a whole number or a boolean"),
-        (deep.as_str(), "nests deeper"),
+        (deep.as_str(), "nested deeper"),
         (wide.as_str(), "more than"),
     ] {
         let answer = json_text(&site, body).await;
