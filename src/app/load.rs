@@ -106,7 +106,16 @@ pub(super) fn open_ledger(
         events_file: settings.audit.file.clone(),
         ..LedgerSettings::new(&settings.store.sqlite)
     };
-    Ok(Arc::new(Ledger::open(&ledger_settings, sealer, clock)?))
+    let ledger = Ledger::open(&ledger_settings, sealer, clock)?;
+    let durability = ledger.durability();
+    if !durability.is_durable() {
+        let file_system = durability.file_system.as_str();
+        tracing::warn!(
+            file_system,
+            "the store may lose its last records with the power: use a disk's file system"
+        );
+    }
+    Ok(Arc::new(ledger))
 }
 
 /// Refuses a configuration that a running server cannot put in force whole: what is read only at start must be the same.

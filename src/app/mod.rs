@@ -101,7 +101,7 @@ impl App {
         Ok(Self { core, address, stop, serving })
     }
 
-    /// The address that is finished.
+    /// The address that is served.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,6 +1,6 @@
 //! Opens the SQLite file: one server at a time, settings asserted by reading them back, schema brought up to date.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,7 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 /// SQLite's own locks let two servers write in turn, each believing that its chain and caches are the only ones.
 fn lock(path: &Path) -> Result<File, LedgerError> {
     let open = |source| LedgerError::Open { path: path.to_owned(), source };
+    make_folder(path).map_err(open)?;
     let lock = beside(path, ".lock");
     let file = private(&lock).map_err(open)?;
     match file.try_lock() {
@@ -71,6 +72,19 @@ fn lock(path: &Path) -> Result<File, LedgerError> {
         Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(open(source)),
     }
+}
+
+/// Makes the folder of `path`, for its owner alone, if it is not there.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+    else {
+        return Ok(());
+    };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 /// Opens or creates a file that only its owner may read: the store holds identities, and sealed keys. SQLite gives its

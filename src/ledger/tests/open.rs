@@ -53,6 +53,16 @@ fn a_store_of_a_newer_version_is_refused() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_folder_that_is_not_there_is_made_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench =
+        Bench::with(|settings| settings.sqlite = settings.sqlite.with_file_name("state/deep/ledger.db"));
+    let folder = bench.settings.sqlite.parent().unwrap();
+    assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[cfg(unix)]
 #[tokio::test]
 async fn only_the_owner_reads_the_store() {
     use std::os::unix::fs::PermissionsExt;
