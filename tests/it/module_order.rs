@@ -1,7 +1,8 @@
 //! The modules' order is strict: each may use only those listed above it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+
+use crate::harness::files;
 
 /// Top to bottom, as the crate's map lists them. Entries of one line may use each other.
 const ORDER: &[&[&str]] = &[
@@ -28,17 +29,6 @@ const ORDER: &[&[&str]] = &[
 
 fn rank(module: &str) -> Option<usize> {
     ORDER.iter().position(|line| line.contains(&module))
-}
-
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 /// Names after `crate::` in `text`, comments aside, also inside `use crate::{a, b::c}`.
@@ -79,9 +69,8 @@ fn used_modules(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_module_uses_only_those_above_it() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&root, &mut files);
+    let root = files::root().join("src");
+    let files = files::ending_with("rs", &root);
     assert!(files.len() > 20, "found only {} files", files.len());
     let mut broken = Vec::new();
     for file in files {

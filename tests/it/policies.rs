@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use regorus::{Engine, Rc, Value};
 use serde_json::json;
 
+use crate::harness::files;
+
 /// One shipped package: its file and the tests beside it.
 pub(crate) struct Shipped {
     /// Such as `ci.deploy`.
@@ -15,8 +17,7 @@ pub(crate) struct Shipped {
 
 /// Every package below `policies/`, by name.
 pub(crate) fn shipped() -> Vec<Shipped> {
-    let mut files = Vec::new();
-    rego_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), &mut files);
+    let mut files = files::ending_with("rego", &files::root().join("policies"));
     files.sort();
     let (tests, policies): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|file| file.to_str().unwrap().ends_with("_test.rego"));
@@ -36,17 +37,6 @@ pub(crate) fn shipped() -> Vec<Shipped> {
         "a test file without its policy"
     );
     shipped
-}
-
-fn rego_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rego_files(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rego") {
-            found.push(path);
-        }
-    }
 }
 
 pub(crate) fn read(path: &Path) -> String {
@@ -148,7 +138,7 @@ mod elsewhere {
 
     /// The older syntax, with the keywords of the newer one imported on the package line.
     fn decide(name: &str, input: serde_json::Value) -> (Value, Option<Value>) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/policies/elsewhere").join(name);
+        let path = files::root().join("tests/fixtures/policies/elsewhere").join(name);
         let text = read(&path).replacen('\n', " import future.keywords\n", 1);
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::sample::subsequence;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use crate::harness::Site;
 use crate::harness::book::{leased, refused};
+use crate::harness::property::holds;
 use crate::harness::site::DEPLOY;
 
 /// Two packages that narrow to what two claims of the test's token list.
@@ -92,19 +92,10 @@ async fn the_token_endpoint_calls_it_an_invalid_scope() {
 /// Requested ∩ role ∩ each policy, exactly; and nothing at all where that is empty.
 #[test]
 fn what_is_granted_is_the_intersection_whatever_is_asked_and_answered() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (site, app) = runtime.block_on(async {
-        let site = site().await;
-        site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 10000"));
-        let app = site.start().await;
-        (site, app)
-    });
     let some = |least: usize| subsequence(vec!["admin", "list", "read", "write"], least..=4);
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
-    let holds = runner.run(&(some(1), some(0), some(0)), |(asked, one, other)| {
+    holds(site(), &(some(1), some(0), some(0)), &async |site, (asked, one, other)| {
         let token = site.token_with(&json!({ "actor": one.join(","), "workflow": other.join(",") }));
-        let body = json!({ "role": "deploy", "scopes": asked });
-        let answer = runtime.block_on(async { site.api().credentials(&token, &body).await });
+        let answer = site.api().credentials(&token, &json!({ "role": "deploy", "scopes": asked })).await;
         let left: BTreeSet<_> =
             asked.iter().filter(|scope| one.contains(scope) && other.contains(scope)).copied().collect();
         if left.is_empty() {
@@ -114,6 +105,4 @@ fn what_is_granted_is_the_intersection_whatever_is_asked_and_answered() {
         }
         Ok(())
     });
-    runtime.block_on(app.stop());
-    holds.unwrap();
 }

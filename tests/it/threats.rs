@@ -1,6 +1,6 @@
 //! Every threat that the project claims to withstand has a test that carries its id in its name.
 
-use std::path::Path;
+use crate::harness::files::sources;
 
 /// The ids claimed, as the threat model lists them.
 const CLAIMED: &[&str] = &[
@@ -13,23 +13,9 @@ const CLAIMED: &[&str] = &[
     "s_01", "s_02", "s_07", "s_08", "s_09", "s_10", "s_11", "s_12", "s_13", "s_14",
 ];
 
-fn sources(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
-        }
-    }
-}
-
 #[test]
 fn every_claimed_threat_has_a_test() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut text = String::new();
-    sources(&root.join("src"), &mut text);
-    sources(&root.join("tests"), &mut text);
+    let text = sources();
     let missing: Vec<_> = CLAIMED.iter().filter(|id| !text.contains(&format!("fn {id}_"))).collect();
     assert!(missing.is_empty(), "no test is named after {missing:?}");
 }

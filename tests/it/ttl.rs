@@ -1,12 +1,12 @@
 //! Lifetimes: the shortest of request, role, policies and target, and never a second more.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use tollgate::domain::Ttl;
 
 use crate::harness::Site;
 use crate::harness::book::{leased, refused};
+use crate::harness::property::holds;
 use crate::harness::site::DEPLOY;
 
 /// Allows, for as long as the name of its workflow says, if it says.
@@ -105,29 +105,19 @@ async fn a_limit_that_is_no_lifetime_denies_and_is_not_taken_for_none() {
 /// Requested, role, policy, ceiling: what is granted is at most each of them, and one of them exactly.
 #[test]
 fn what_is_granted_is_the_shortest_of_all_limits_whatever_they_are() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (site, app) = runtime.block_on(async {
-        let site = site().await;
-        site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 10000"));
-        let app = site.start().await;
-        (site, app)
-    });
     let limits =
         (1u64..=43_200, proptest::option::of(1u64..=43_200), prop_oneof![Just("deploy"), Just("long")]);
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
-    let holds = runner.run(&limits, |(asked, policy, role)| {
+    holds(site(), &limits, &async |site, (asked, policy, role)| {
         let text = |seconds| Ttl::from_secs(seconds).unwrap().to_string();
         let token = match policy {
             Some(limit) => site.token_with(&json!({ "workflow": text(limit) })),
             None => site.token(),
         };
         let body = json!({ "role": role, "ttl": text(asked) });
-        let answer = runtime.block_on(async { site.api().credentials(&token, &body).await });
+        let answer = site.api().credentials(&token, &body).await;
         let granted: Ttl = answer.json["ttl"].as_str().unwrap_or_default().parse().unwrap();
         let shortest = asked.min(policy.unwrap_or(u64::MAX)).min(3600);
         prop_assert_eq!(u64::from(granted.as_secs()), shortest, "{}", answer.text);
         Ok(())
     });
-    runtime.block_on(app.stop());
-    holds.unwrap();
 }

@@ -3,8 +3,10 @@
 pub(crate) mod api;
 pub(crate) mod bao;
 pub(crate) mod book;
+pub(crate) mod files;
 pub(crate) mod issuer;
 pub(crate) mod process;
+pub(crate) mod property;
 pub(crate) mod site;
 pub(crate) mod source;
 

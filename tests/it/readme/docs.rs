@@ -3,29 +3,16 @@
 use std::path::Path;
 
 use super::blocks::text;
+use crate::harness::files::{root, sources};
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = root().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn sources(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
-        }
-    }
 }
 
 #[test]
 fn every_row_of_the_threat_model_names_a_test_of_its_id() {
-    let mut code = String::new();
-    for folder in ["src", "tests"] {
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut code);
-    }
+    let code = sources();
     let model = read("docs/threat-model.md");
     let rows: Vec<Vec<&str>> = model
         .lines()
@@ -69,7 +56,7 @@ fn links_between_the_pages_lead_somewhere() {
             let (file, title) = link.split_once('#').unwrap_or((link, ""));
             let folder = Path::new(page).parent().unwrap();
             let target = if file.is_empty() { page.into() } else { folder.join(file) };
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&target);
+            let path = root().join(&target);
             assert!(path.exists(), "{page}: {link}");
             if !title.is_empty() {
                 let linked = std::fs::read_to_string(path).unwrap();
