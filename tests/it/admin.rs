@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::harness::process::soon;
 use crate::harness::site::{ALLOW_TRUSTED, DEPLOY, free_port};
+use crate::harness::wait::soon;
 use crate::harness::{Server, Site, process};
 
 /// Runs `tollgate --json reload`: exit status, standard output, standard error.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::harness::process::soon;
+use crate::harness::wait::soon;
 use crate::harness::{Server, Site, process};
 
 /// Runs the server for three exchanges.

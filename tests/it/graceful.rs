@@ -8,7 +8,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::harness::process::soon;
+use crate::harness::wait::soon;
 use crate::harness::{Server, Site};
 
 /// A Vault that answers logins only when it is told to.

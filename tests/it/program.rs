@@ -5,8 +5,8 @@ use std::process::Command;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use crate::harness::process::soon;
 use crate::harness::site::free_port;
+use crate::harness::wait::soon;
 use crate::harness::{Api, Server, Site, process};
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 
 use crate::harness::Site;
-use crate::harness::process::soon;
+use crate::harness::wait::soon;
 
 /// A Vault that can stop answering.
 #[derive(Clone, Default)]

@@ -9,11 +9,10 @@ use tollgate::clock::Clock;
 use tollgate::domain::{DecisionId, Handle};
 use tollgate::signing::Sealer;
 
-use crate::harness::bao::LOGIN_TTL;
-use crate::harness::{Bao, process};
-
-/// Longest wait for recovery, and for the death of a login that nobody recorded.
-const PATIENCE: Duration = Duration::from_mins(1);
+use super::LOGIN_TTL;
+use crate::harness::parts::bao::Bao;
+use crate::harness::process;
+use crate::harness::wait::PATIENCE;
 
 /// A store and the key that its handles are sealed with.
 pub(crate) struct Books {

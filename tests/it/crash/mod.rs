@@ -9,7 +9,8 @@ use http::Method;
 use serde_json::{Value, json};
 use tollgate::clock::{Clock, random_bytes};
 
-use crate::harness::{Api, Bao, Server, Site};
+use crate::harness::parts::bao::Bao;
+use crate::harness::{Api, Server, Site};
 use books::Books;
 
 /// Every point of an exchange, in order.
@@ -39,6 +40,9 @@ const END: &[(&str, bool)] = &[
 const ROUNDS: usize = 5;
 const AT_ONCE: usize = 8;
 
+/// Seconds that a login lives which nobody extended: how long a crash may leave one that no record knows.
+const LOGIN_TTL: u64 = 6;
+
 /// A Tollgate that mints at a real `OpenBao`.
 struct Scene {
     site: Site,
@@ -49,14 +53,12 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let bao = Bao::start().await;
-        let site = Site::of_process(&[]).await;
-        for (path, text) in bao.files() {
-            site.write(&path, &text);
-        }
+        let site = bao.site(&[]).await;
         site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 100000"));
         // OpenBao looks for the keys as soon as it is told where they are.
         let server = Server::start(&site.config(), "");
-        bao.trust(&site.url).await;
+        bao.trust(&site).await;
+        bao.login_role("app", json!({ "token_ttl": format!("{LOGIN_TTL}s") })).await;
         drop(server);
         let books = Books::new(&site.store());
         Self { site, bao, books }
@@ -74,7 +76,7 @@ impl Scene {
         server
     }
 
-    /// Asks for the role `app`; none if the server died.
+    /// Asks for the role `vault/app`; none if the server died.
     async fn ask(&self, token: &str, key: &str) -> Option<Value> {
         ask(&self.site.api(), token, key).await
     }
@@ -84,7 +86,7 @@ async fn ask(api: &Api, token: &str, key: &str) -> Option<Value> {
     let bearer = format!("Bearer {token}");
     let headers =
         [("authorization", bearer.as_str()), ("content-type", "application/json"), ("idempotency-key", key)];
-    let body = json!({ "role": "app" }).to_string();
+    let body = json!({ "role": "vault/app" }).to_string();
     Some(api.try_send(Method::POST, "/v1/credentials", &headers, &body).await.ok()?.ok())
 }
 

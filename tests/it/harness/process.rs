@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use super::wait::PATIENCE;
+
 /// The program under test, with an empty environment but for the path.
 pub(crate) fn tollgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
@@ -102,7 +104,7 @@ impl Server {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < Duration::from_mins(1), "the broker did not end");
+            assert!(started.elapsed() < PATIENCE, "the broker did not end");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -112,18 +114,6 @@ impl Server {
         let sent =
             Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(sent.success());
-    }
-}
-
-/// Waits until `done`, which has to come about soon.
-pub(crate) async fn soon<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(value) = done().await {
-            return value;
-        }
-        assert!(started.elapsed() < Duration::from_secs(30), "{what} did not come about");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

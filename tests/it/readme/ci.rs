@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use super::scenario::part;
+use crate::harness::parts::program;
 
 /// Prints one command per line, as JSON text.
 const READ: &str = "
@@ -32,7 +32,7 @@ for command in found:
 pub(super) fn commands(definition: &str, kind: &str) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(definition.as_bytes()).unwrap();
-    let read = Command::new(part("python")).args(["-c", READ, kind]).arg(file.path()).output().unwrap();
+    let read = Command::new(program("python")).args(["-c", READ, kind]).arg(file.path()).output().unwrap();
     assert!(read.status.success(), "{kind}: {}", String::from_utf8_lossy(&read.stderr));
     let lines = String::from_utf8(read.stdout).unwrap();
     let commands: Vec<String> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,14 +1,12 @@
 //! What `docker-compose.yml` and `deploy/` name is there, and their configuration loads.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::scenario::{copy, part};
+use super::scenario::copy;
+use crate::harness::files::root;
+use crate::harness::parts::program;
 use crate::harness::process::tollgate;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 #[test]
 fn the_image_copies_only_what_exists_and_the_build_sees_it() {
@@ -57,7 +55,7 @@ for port in services['tollgate']['ports']:
 #[test]
 fn containers_share_one_loopback_and_mount_what_exists() {
     let read =
-        Command::new(part("python")).args(["-c", READ, "docker-compose.yml"]).current_dir(root()).output();
+        Command::new(program("python")).args(["-c", READ, "docker-compose.yml"]).current_dir(root()).output();
     let read = read.unwrap();
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     let mounted: Vec<PathBuf> =

@@ -4,13 +4,14 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::blocks::{Block, Kind};
+use crate::harness::parts::{Part, program};
 
 /// A scenario to run.
 pub(super) struct Scenario {
@@ -21,23 +22,6 @@ pub(super) struct Scenario {
     ports: [(&'static str, String); 3],
     environment: Vec<(&'static str, String)>,
     servers: Vec<Part>,
-}
-
-/// A real server; ends with its scenario.
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The program of a test part, where `tests/run` puts it.
-pub(super) fn part(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/parts/bin").join(name);
-    assert!(path.exists(), "no {name} at {}: run tests/run once", path.display());
-    path
 }
 
 /// A free port whose next one is free too.
@@ -90,7 +74,7 @@ impl Scenario {
     /// A server in place of AWS, and an administrator's keys for it.
     pub(super) fn start_aws(&mut self) {
         let port = two_ports();
-        let mut command = Command::new(part("ministack"));
+        let mut command = Command::new(program("ministack"));
         command.envs([("AUTH", "true"), ("BIND_HOST", "127.0.0.1"), ("IOT_MTLS_ENABLED", "0")]);
         self.serve(command.env("GATEWAY_PORT", port.to_string()), port, "/_ministack/health");
         self.put_on_the_path("aws", "aws");
@@ -105,7 +89,7 @@ impl Scenario {
     /// An `OpenBao` and its root token; its command line is Vault's.
     pub(super) fn start_vault(&mut self) {
         let port = two_ports();
-        let mut command = Command::new(part("bao"));
+        let mut command = Command::new(program("bao"));
         command.args(["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root"]);
         command.arg(format!("-dev-listen-address=127.0.0.1:{port}"));
         self.serve(command.env("HOME", self.folder.path()), port, "/v1/secret/config");
@@ -115,8 +99,7 @@ impl Scenario {
     }
 
     fn serve(&mut self, command: &mut Command, port: u16, path: &str) {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.servers.push(Part(quiet.spawn().unwrap()));
+        self.servers.push(Part::spawn(command));
         for _ in 0..1000 {
             if answers(port, path) {
                 return;
@@ -127,7 +110,7 @@ impl Scenario {
     }
 
     fn put_on_the_path(&self, name: &str, as_name: &str) {
-        std::os::unix::fs::symlink(part(name), self.folder.path().join("bin").join(as_name)).unwrap();
+        std::os::unix::fs::symlink(program(name), self.folder.path().join("bin").join(as_name)).unwrap();
     }
 
     /// A runner that gives each job of GitHub Actions a token, signed by the demo's issuer.

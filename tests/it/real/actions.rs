@@ -15,10 +15,10 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tollgate::clock::Clock;
 
-use super::parts::issuer::NpmIssuer;
-use super::parts::job::{job, run};
-use super::parts::node;
 use crate::harness::Site;
+use crate::harness::parts::issuer::NpmIssuer;
+use crate::harness::parts::job::{job, run};
+use crate::harness::parts::node;
 
 /// The proof that the runner gives to its jobs.
 const PROOF: &str = "runner-proof";

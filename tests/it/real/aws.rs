@@ -9,11 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tollgate::clock::Clock;
 
-use super::parts::aws::{Aws, ROLE_ARN, Signer};
-use super::parts::job::{job, run, trusted};
-use super::parts::recorder::{Recorded, Recorder};
-use super::parts::until;
 use crate::harness::Site;
+use crate::harness::parts::aws::{Aws, ROLE_ARN, Signer};
+use crate::harness::parts::job::{job, run, trusted};
+use crate::harness::parts::recorder::{Recorded, Recorder};
+use crate::harness::wait::until;
 
 /// What a federation token claims: it is decoded here, its signature is verified by `OpenBao` elsewhere.
 fn claims(token: &str) -> Value {

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::parts::recorder::{Behaviour, Recorder};
 use crate::harness::Site;
+use crate::harness::parts::recorder::{Behaviour, Recorder};
 
-const ROLE: &str = super::parts::aws::ROLE;
+const ROLE: &str = crate::harness::parts::aws::ROLE;
 
 async fn site(endpoint: &str) -> Site {
     let target = format!(

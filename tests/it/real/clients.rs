@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::parts::aws::Aws;
-use super::parts::job::{job, run, script, trusted};
 use crate::harness::Site;
+use crate::harness::parts::aws::Aws;
+use crate::harness::parts::job::{job, run, script, trusted};
 
 /// Gets one object as any `boto3` program would, configured by nothing but the environment.
 const GET: &str = "import boto3; print(boto3.client('s3').get_object(Bucket='bucket', Key='acme/shop/x')['Body'].read().decode())";
@@ -38,7 +38,7 @@ async fn boto3_and_awscli_work_with_what_env_prints() {
     app.stop().await;
 }
 
-async fn env(site: &Site, more: &[&str], variables: &[(&str, &str)]) -> super::parts::job::Done {
+async fn env(site: &Site, more: &[&str], variables: &[(&str, &str)]) -> crate::harness::parts::job::Done {
     let mut command = trusted(job(site, &[&["env", "deploy"], more].concat()), site);
     command.envs(variables.iter().copied());
     run(command).await

@@ -7,9 +7,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tollgate::clock::Clock;
 
-use super::parts::bao::Bao;
-use super::parts::job::{job, run, script, trusted};
-use super::parts::until;
+use crate::harness::parts::bao::Bao;
+use crate::harness::parts::job::{job, run, script, trusted};
+use crate::harness::wait::until;
 use crate::harness::{Server, Site};
 
 /// A site on the machine's clock whose role `deploy` gives signed tokens.
@@ -65,7 +65,7 @@ async fn the_lease_ends_with_the_child_however_the_child_ends() {
 
     let missing = run(trusted(job(&site, &["exec", "vault/app", "--", "./no-such-program"]), &site)).await;
     assert_eq!(missing.code(), Some(127), "{missing:?}");
-    assert_eq!(bao.living_tokens().await, 0, "nothing ran, and nothing is left");
+    assert_eq!(bao.living().await.len(), 0, "nothing ran, and nothing is left");
 
     let kept = run(exec(&site, &["--keep"], "exit 0")).await;
     assert!(kept.status.success());
@@ -92,7 +92,7 @@ async fn wait_rides_out_a_restart_in_the_middle_and_leaves_one_credential() {
     assert!(done.err.contains("trying again"), "{done:?}");
     assert!(bao.lookup(&kept_token(&site).await).await.is_some());
     // The same idempotency key: the answer that got lost was replaced, and its credential ended.
-    assert_eq!(bao.living_tokens().await, 2, "one login with its child");
+    assert_eq!(bao.living().await.len(), 2, "one login with its child");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::parts::issuer::NpmIssuer;
 use crate::harness::Site;
+use crate::harness::parts::issuer::NpmIssuer;
 
 /// Longer than the pause after which an unknown key id makes Tollgate ask the issuer again.
 const LATER: SignedDuration = SignedDuration::from_secs(61);

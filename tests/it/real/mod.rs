@@ -12,7 +12,6 @@ mod aws_faults;
 mod clients;
 mod exec;
 mod issuer;
-mod parts;
 mod sources;
 mod vault;
 mod vault_limits;

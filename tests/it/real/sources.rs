@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tollgate::clock::Clock;
 
-use super::parts::issuer::NpmIssuer;
-use super::parts::job::{job, run};
 use crate::harness::Site;
+use crate::harness::parts::issuer::NpmIssuer;
+use crate::harness::parts::job::{job, run};
 
 const ROLE: &str = r#"
 description = "for jobs of every platform"

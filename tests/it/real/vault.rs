@@ -4,9 +4,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tollgate::clock::Clock;
 
-use super::parts::bao::Bao;
-use super::parts::job::{job, run, trusted};
-use super::parts::until;
+use crate::harness::parts::bao::Bao;
+use crate::harness::parts::job::{job, run, trusted};
+use crate::harness::wait::until;
 use crate::harness::{Server, Site};
 
 /// Reads the granted secret and one that is not, shows the token, and goes on until told to end.
@@ -45,7 +45,7 @@ async fn a_job_reads_its_secret_and_nothing_else_and_the_token_dies_with_the_job
     assert_eq!(done.ok(), "app");
     assert!(done.err.contains("permission denied"), "the other secret was refused by OpenBao: {done:?}");
     assert_eq!(bao.lookup(&token).await, None);
-    assert_eq!(bao.living_tokens().await, 0, "neither a login nor a child is left");
+    assert_eq!(bao.living().await.len(), 0, "neither a login nor a child is left");
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_sealed_or_stopped_server_is_unavailable_and_nothing_is_leased() {
     let sealed = site.api().credentials(&site.token(), &ask).await;
     assert_eq!((sealed.status, sealed.code()), (503, "provider_unavailable"));
     bao.unseal().await;
-    assert_eq!(bao.living_tokens().await, 0);
+    assert_eq!(bao.living().await.len(), 0);
     bao.stop();
     let stopped = site.api().credentials(&site.token(), &ask).await;
     assert_eq!((stopped.status, stopped.code()), (503, "provider_unavailable"));

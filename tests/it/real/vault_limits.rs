@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate::app::App;
 
-use super::parts::bao::{Bao, ROLE};
+use crate::harness::parts::bao::{Bao, ROLE};
 use crate::harness::{Site, api::Answer};
 
 /// Why `answer` was refused, as the record has it.
@@ -58,7 +58,7 @@ async fn a_login_role_that_does_not_fit_is_refused_with_what_to_change_and_leave
     bao.login_role("app", json!({})).await;
     let refused = ask(&site, json!({ "role": "vault/app", "scopes": ["read", "other"] })).await;
     assert_eq!(refused.code(), "provider_refused");
-    assert_eq!(bao.living_tokens().await, 0);
+    assert_eq!(bao.living().await.len(), 0);
     assert!(app.broker().ledger().unleased(site.now()).await.unwrap().is_empty());
     app.stop().await;
 }
@@ -75,7 +75,7 @@ async fn c_09_policies_of_the_identity_entity_do_not_slip_into_the_child() {
     bao.write(&entity, json!({ "policies": ["read-other"] })).await;
     let refused = ask(&site, json!({ "role": "vault/app" })).await;
     assert_eq!(refused.code(), "provider_answer_unexpected");
-    assert_eq!(bao.living_tokens().await, 2, "the login and the child of the first grant");
+    assert_eq!(bao.living().await.len(), 2, "the login and the child of the first grant");
     app.stop().await;
 }
 
@@ -117,14 +117,14 @@ async fn ending_a_lease_ends_login_and_child_and_can_be_repeated() {
     bao.trust(&site).await;
     let granted = ask(&site, json!({ "role": "vault/app" })).await.ok();
     assert_eq!(granted["lease"]["revocable"], "now");
-    assert_eq!(bao.living_tokens().await, 2);
+    assert_eq!(bao.living().await.len(), 2);
     let (id, secret) =
         (granted["lease"]["id"].as_str().unwrap(), granted["lease"]["secret"].as_str().unwrap());
     for _ in 0..2 {
         let ended = site.api().end(id, secret).await.ok();
         assert_eq!(ended["last_known"], "ended");
         assert_eq!(bao.read("secret/app", token(&granted)).await.0, 403);
-        assert_eq!(bao.living_tokens().await, 0);
+        assert_eq!(bao.living().await.len(), 0);
     }
     app.stop().await;
 }
@@ -140,6 +140,6 @@ async fn a_plan_that_is_not_authorised_leaves_no_login() {
     // The login is planned before the ledger settles that the token was used already.
     let replayed = site.api().credentials(&token, &ask).await;
     assert_eq!(replayed.code(), "token_replayed");
-    assert_eq!(bao.living_tokens().await, 2, "the login and the child of the first grant");
+    assert_eq!(bao.living().await.len(), 2, "the login and the child of the first grant");
     app.stop().await;
 }

@@ -41,6 +41,16 @@ pub(crate) struct Bao {
     _folder: TempDir,
 }
 
+/// A living token.
+#[derive(Debug)]
+pub(crate) struct Token {
+    pub(crate) accessor: String,
+    /// The decision in its metadata, as the credentials that Tollgate hands out carry it.
+    pub(crate) decision: Option<String>,
+    /// Seconds left.
+    pub(crate) ttl: u64,
+}
+
 impl Bao {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -92,12 +102,11 @@ impl Bao {
              insecure_loopback = true\n",
             self.url
         );
-        let mut site =
-            Site::new(&[("config/targets/bao.toml", &target), ("config/roles/vault/app.toml", ROLE)]).await;
+        let files = [("config/targets/bao.toml", target.as_str()), ("config/roles/vault/app.toml", ROLE)];
+        let site = Site::of_process(&files).await;
         for (path, text) in extra {
             site.write(path, text);
         }
-        site.clock = tollgate::clock::Clock::system();
         site
     }
 
@@ -149,12 +158,26 @@ impl Bao {
         (status == 200).then(|| found["data"].clone())
     }
 
-    /// How many tokens live beside root's.
-    pub(crate) async fn living_tokens(&self) -> usize {
+    /// Every living token but root's.
+    pub(crate) async fn living(&self) -> Vec<Token> {
         let list = Method::from_bytes(b"LIST").unwrap();
-        let (status, found) = self.call(list, "auth/token/accessors", &self.root, &Value::Null).await;
-        assert_eq!(status, 200, "{found}");
-        found["data"]["keys"].as_array().unwrap().len() - 1
+        let (status, listed) = self.call(list, "auth/token/accessors", &self.root, &Value::Null).await;
+        assert_eq!(status, 200, "{listed}");
+        let accessors: Vec<String> = serde_json::from_value(listed["data"]["keys"].clone()).unwrap();
+        let mut living = Vec::new();
+        for accessor in accessors {
+            let ask = json!({ "accessor": accessor });
+            let (status, found) =
+                self.call(Method::POST, "auth/token/lookup-accessor", &self.root, &ask).await;
+            let data = &found["data"];
+            // It may have died since it was listed.
+            if status != 200 || data["path"] == "auth/token/root" {
+                continue;
+            }
+            let decision = data["meta"]["decision"].as_str().map(ToOwned::to_owned);
+            living.push(Token { accessor, decision, ttl: data["ttl"].as_u64().unwrap() });
+        }
+        living
     }
 
     pub(crate) async fn seal(&self) {

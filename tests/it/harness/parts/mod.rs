@@ -1,29 +1,31 @@
-//! The parts: processes on free loopback ports, each started for one test and ended with it.
+//! Real parts, unmodified: processes on free loopback ports, each started for one test and ended with it.
 
-pub(super) mod aws;
-pub(super) mod bao;
-pub(super) mod issuer;
-pub(super) mod job;
-pub(super) mod recorder;
+pub(crate) mod aws;
+pub(crate) mod bao;
+pub(crate) mod issuer;
+pub(crate) mod job;
+pub(crate) mod recorder;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-/// Longest wait for something that must happen.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
-/// Pause between two looks.
-const POLL: Duration = Duration::from_millis(20);
+use super::files::root;
+use super::wait::until;
 
 /// A process that ends with its test; by its own handle, so that no other is hit.
-pub(super) struct Part(Child);
+pub(crate) struct Part(Child);
 
 impl Part {
-    /// Starts `command` and waits until something listens on `port`.
-    pub(super) async fn start(command: &mut Command, port: u16) -> Self {
+    /// Starts `command`, whose output nobody reads.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut started = Self(quiet.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        Self(quiet.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// The same, and waits until something listens on `port`.
+    pub(crate) async fn start(command: &mut Command, port: u16) -> Self {
+        let mut started = Self::spawn(command);
         let name = command.get_program().to_owned();
         until("a part listens", async || {
             if let Some(status) = started.0.try_wait().unwrap() {
@@ -36,7 +38,7 @@ impl Part {
     }
 
     /// Ends the process as a power cut would.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -50,29 +52,20 @@ impl Drop for Part {
     }
 }
 
-/// Looks until `condition` holds.
-pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(POLL).await;
-    }
-}
-
 /// Where `tests/run` installs the parts.
 fn installed(path: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/parts").join(path);
+    let path = root().join(".cache/parts").join(path);
     assert!(path.exists(), "{} is missing: run tests/run once, which installs it", path.display());
     path
 }
 
 /// A server or a client among the parts.
-pub(super) fn program(name: &str) -> PathBuf {
-    installed("bin").join(name)
+pub(crate) fn program(name: &str) -> PathBuf {
+    installed(&format!("bin/{name}"))
 }
 
 /// A Node program, run where the installed packages are found.
-pub(super) fn node(script: &str) -> Command {
+pub(crate) fn node(script: &str) -> Command {
     let mut command = Command::new("node");
     command.current_dir(installed("node/node_modules").parent().unwrap());
     command.args(["--input-type=module", "--eval", script, "--"]);
@@ -80,7 +73,7 @@ pub(super) fn node(script: &str) -> Command {
 }
 
 /// The search path with the installed clients first.
-pub(super) fn path() -> OsString {
+pub(crate) fn path() -> OsString {
     let own = std::env::var_os("PATH").unwrap();
     let all = std::iter::once(installed("bin")).chain(std::env::split_paths(&own));
     std::env::join_paths(all).unwrap()

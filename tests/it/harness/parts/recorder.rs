@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tollgate::net::{Client, Request, Rules};
 
-use super::PATIENCE;
+use crate::harness::wait::PATIENCE;
 
 /// What the recorder does with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
