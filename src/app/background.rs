@@ -28,10 +28,17 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     every(&tasks, &stop, UPKEEP_EVERY, &core, |core| async move { core.ledger.upkeep().await });
     every(&tasks, &stop, CHECKPOINT_EVERY, &core, |core| async move { sign_checkpoint(&core).await });
-    every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, |core| async move { keep_house(&core).await });
     every(&tasks, &stop, LEASES_COUNTED_EVERY, &core, |core| async move { count_leases(&core).await });
-    every(&tasks, &stop, lease::SWEEP_EVERY, &core, |core| async move {
-        lease::sweep(&core.ledger, &core.broker.loaded().providers, &core.clock).await;
+    // What waits for others is cut off at the end, and begins anew at the next start.
+    let cut = stop.clone();
+    every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, move |core| {
+        let cut = cut.clone();
+        async move { cut.run_until_cancelled(keep_house(&core)).await.unwrap_or_default() }
+    });
+    let cut = stop.clone();
+    every(&tasks, &stop, lease::SWEEP_EVERY, &core, move |core| {
+        let cut = cut.clone();
+        async move { cut.run_until_cancelled(sweep(&core)).await.unwrap_or_default() }
     });
     tasks.close();
     tasks.wait().await;
@@ -41,8 +48,8 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     sign_checkpoint(&core).await;
 }
 
-/// Does `work` now and after each pause, until `stop`; work that is under way is cut off then, and begins anew at the
-/// next start.
+/// Does `work` now and after each pause, until `stop`; a turn that is under way is finished first, so that the last
+/// checkpoint does not race with one that was left half way.
 fn every<F>(
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -56,17 +63,14 @@ fn every<F>(
     tasks.spawn(async move {
         let mut ticks = interval(pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let forever = async {
-            loop {
-                ticks.tick().await;
-                work(Arc::clone(&core)).await;
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = forever => {}
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            work(Arc::clone(&core)).await;
         }
     });
+}
+
+async fn sweep(core: &Core) {
+    lease::sweep(&core.ledger, &core.broker.loaded().providers, &core.clock).await;
 }
 
 async fn sign_checkpoint(core: &Core) {
