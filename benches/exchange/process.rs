@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Fallible;
 use crate::load;
+
+/// `USER_HZ`, in which Linux reports processor time: 100 on every architecture that this is built for.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {
@@ -50,8 +52,7 @@ impl Server {
         let fields = stat.rsplit_once(')').ok_or("no stat")?.1;
         let ticks =
             fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
-        let second = u32::try_from(clock_ticks_per_second())?;
-        Ok(f64::from(ticks) / f64::from(second))
+        Ok(f64::from(ticks) / TICKS_PER_SECOND)
     }
 
     /// Bytes that it caused to be written to storage (proc(5), `/proc/pid/io`).

@@ -1,6 +1,8 @@
 //! A configuration folder on a real file system, and tokens of the issuer that it trusts.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,14 +95,16 @@ impl Site {
 
     /// `count` tokens that nobody has used.
     pub(crate) fn tokens(&self, signer: &Signer, count: usize) -> Fallible<Vec<String>> {
+        static USED: AtomicUsize = AtomicUsize::new(0);
         let now = Clock::system().now().as_second();
-        let half = count / 2;
-        let sign = |range: std::ops::Range<usize>| -> Fallible<Vec<String>> {
+        let first = USED.fetch_add(count, Ordering::Relaxed);
+        let (half, end) = (first + count / 2, first + count);
+        let sign = |range: Range<usize>| -> Fallible<Vec<String>> {
             range.map(|nth| signer.sign(&claims(&self.url, now, nth))).collect()
         };
         std::thread::scope(|scope| {
-            let other = scope.spawn(move || sign(half..count));
-            let mut tokens = sign(0..half)?;
+            let other = scope.spawn(move || sign(half..end));
+            let mut tokens = sign(first..half)?;
             tokens.extend(other.join().map_err(|_| "a signing thread ended")??);
             Ok(tokens)
         })
