@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::map::{Entry, Map};
+use serde_json::{Number, Value};
 
 /// What one document may hold.
 #[derive(Debug, Clone, Copy)]
@@ -165,10 +166,12 @@ impl<'de> Visitor<'de> for Element<'_> {
         while let Some(key) = object.next_key::<String>()? {
             self.budget.spend()?;
             // Before the value is read: a second, huge value of the same key costs nothing.
-            if members.contains_key(&key) {
-                return Err(self.budget.refuse(JsonError::Duplicate(key)));
+            match members.entry(key) {
+                Entry::Vacant(free) => drop(free.insert(object.next_value_seed(inner)?)),
+                Entry::Occupied(taken) => {
+                    return Err(self.budget.refuse(JsonError::Duplicate(taken.key().clone())));
+                }
             }
-            members.insert(key, object.next_value_seed(inner)?);
         }
         Ok(Value::Object(members))
     }
