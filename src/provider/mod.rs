@@ -150,20 +150,22 @@ impl Providers {
     async fn handle(&self, grant: &Grant) -> Result<Handle, Refusal> {
         match self.of(grant)? {
             Pair::Aws(aws, role) => aws.plan(grant, role),
-            Pair::Vault(vault, role) => vault.plan(grant, role).await,
+            Pair::Vault(vault, role) => Box::pin(vault.plan(grant, role)).await,
             Pair::Jwt(_, role) => Jwt::plan(grant, role),
         }
     }
 
     /// Mints what was authorised and checks the answer against the grant.
     ///
+    /// Exchanges with a target over the network are boxed, here and elsewhere: every other kind of credential would
+    /// otherwise carry room for the largest of them through the whole path.
+    ///
     /// # Errors
     /// One of the `provider_*` codes.
     pub async fn mint(&self, auth: &Authorised) -> Result<Minted, Refusal> {
         match self.of(auth.grant())? {
-            // The SDK's future is large: it must not make every other exchange carry its size.
             Pair::Aws(aws, role) => Box::pin(aws.mint(auth, role)).await,
-            Pair::Vault(vault, role) => vault.mint(auth, role).await,
+            Pair::Vault(vault, role) => Box::pin(vault.mint(auth, role)).await,
             Pair::Jwt(jwt, role) => jwt.mint(auth, role).await,
         }
     }
@@ -173,7 +175,9 @@ impl Providers {
         match self.of(grant) {
             // The session may exist at AWS although its keys are gone: the record says when it dies.
             Ok(Pair::Aws(..)) | Err(_) => false,
-            Ok(Pair::Vault(vault, settings)) => vault.discard(grant.facts().role(), settings, handle).await,
+            Ok(Pair::Vault(vault, settings)) => {
+                Box::pin(vault.discard(grant.facts().role(), settings, handle)).await
+            }
             // A token that never left this process died with its only copy.
             Ok(Pair::Jwt(..)) => true,
         }
@@ -195,7 +199,7 @@ impl Providers {
             Handle::Vault { accessor } => {
                 let role = self.roles.get(role).ok_or_else(gone)?;
                 match self.pair(target, role)? {
-                    Pair::Vault(vault, settings) => vault.end(role, settings, accessor).await,
+                    Pair::Vault(vault, settings) => Box::pin(vault.end(role, settings, accessor)).await,
                     Pair::Aws(..) | Pair::Jwt(..) => Err(gone()),
                 }
             }
