@@ -68,6 +68,8 @@ impl Gatherer {
             failed: &failed,
         };
         let (input, origins) = pieces.assemble();
+        // An input of ours is always JSON; an empty text would deny, for policy cannot read it.
+        let input_json = serde_json::to_string(&input).unwrap_or_default();
         Ok(Facts {
             decision,
             now,
@@ -79,6 +81,7 @@ impl Gatherer {
             scopes,
             ttl,
             input,
+            input_json,
             origins,
             failed,
         })

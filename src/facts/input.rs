@@ -3,6 +3,7 @@
 //! What is unknown is absent, never null: in Rego `null <= 30` is true. `schemars(with = ..)` says so in the schema.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,7 +62,7 @@ pub struct IdentityInput {
     #[serde(flatten)]
     pub attributes: BTreeMap<String, Value>,
     /// All verified claims of the token.
-    pub claims: Map<String, Value>,
+    pub claims: Arc<Map<String, Value>>,
 }
 
 /// `input.runner`.

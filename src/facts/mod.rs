@@ -85,6 +85,7 @@ pub struct Facts {
     scopes: BTreeSet<ScopeName>,
     ttl: Ttl,
     input: Input,
+    input_json: String,
     origins: BTreeMap<String, Origin>,
     failed: BTreeMap<String, SourceFailure>,
 }
@@ -129,6 +130,10 @@ impl Facts {
     /// What policy sees.
     pub const fn input(&self) -> &Input {
         &self.input
+    }
+    /// What policy sees, as JSON text: policy reads this very text and the record keeps it.
+    pub fn input_json(&self) -> &str {
+        &self.input_json
     }
     /// Key path, such as `context.branch`, to origin.
     pub const fn origins(&self) -> &BTreeMap<String, Origin> {

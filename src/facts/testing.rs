@@ -67,7 +67,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
             trust: caller.trust(),
             age_seconds: 0,
             attributes: caller.attributes().iter().map(|(k, v)| (k.to_string(), v.clone())).collect(),
-            claims: caller.claims().clone(),
+            claims: Arc::clone(caller.claims()),
         },
         runner: None,
         resource: Resource {
@@ -89,6 +89,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
         },
         declared: BTreeMap::default(),
     };
+    let input_json = serde_json::to_string(&input).unwrap();
     Facts {
         decision: DecisionId::new(
             now.as_millisecond().unsigned_abs(),
@@ -103,6 +104,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
         scopes,
         ttl,
         input,
+        input_json,
         origins: BTreeMap::default(),
         failed: BTreeMap::default(),
     }

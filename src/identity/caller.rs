@@ -22,7 +22,8 @@ pub struct Caller {
     pub(super) tenant: TenantName,
     pub(super) trust: Trust,
     pub(super) attributes: BTreeMap<AttributeName, Value>,
-    pub(super) claims: Map<String, Value>,
+    /// Shared with the policy input: the largest part of both.
+    pub(super) claims: Arc<Map<String, Value>>,
     pub(super) token: Fingerprint,
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
@@ -62,7 +63,7 @@ impl Caller {
         &self.attributes
     }
     /// All verified claims.
-    pub const fn claims(&self) -> &Map<String, Value> {
+    pub const fn claims(&self) -> &Arc<Map<String, Value>> {
         &self.claims
     }
     /// Hash of the token's header and payload: the same for every valid signature over them.

@@ -131,7 +131,7 @@ impl Identity {
             tenant: extra::tenant(&claims, &issuer.tenant)?,
             trust: reading.trust,
             attributes: reading.attributes,
-            claims,
+            claims: Arc::new(claims),
             token,
             issued_at: times.issued_at,
             expires_at: times.expires_at,

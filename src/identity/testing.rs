@@ -39,7 +39,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         tenant: "default".parse().unwrap(),
         trust: Trust::Trusted,
         attributes: text.iter().map(|(k, v)| (k.parse().unwrap(), json!(v))).collect(),
-        claims: json!({"repository": "acme/shop"}).as_object().unwrap().clone(),
+        claims: Arc::new(json!({"repository": "acme/shop"}).as_object().unwrap().clone()),
         token: Fingerprint::of(token.as_bytes()),
         issued_at: now,
         expires_at: now + Duration::from_mins(5),

@@ -4,16 +4,19 @@
 //! are thus stored once, and so is a value that appears twice, as a claim and the attribute read from it usually do.
 //! Both parts are plain JSON, and [`join`] puts them together again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt;
 
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A shorter value is cheaper to repeat, and equal to another only by chance: sharing it would multiply the frames.
 const SHARED_FROM_BYTES: usize = 10;
 
 /// The structure and the values of one input, both JSON text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
     /// Structure: objects, with a place in `values` at each leaf.
     pub(super) shape: String,
@@ -21,14 +24,22 @@ pub(super) struct Split {
     pub(super) values: String,
 }
 
-/// Splits `input`.
-pub(super) fn split(input: &Value) -> Split {
-    let mut splitter = Splitter::default();
-    splitter.walk(input);
-    let mut values = splitter.values;
-    values.insert(0, '[');
-    values.push(']');
-    Split { shape: splitter.shape, values }
+/// Splits `input`, JSON text, in one pass: no tree of it is ever built.
+///
+/// # Errors
+/// It is not one JSON value.
+pub(super) fn split(input: &str) -> serde_json::Result<Split> {
+    let mut splitter = Splitter { shape: Vec::with_capacity(input.len()), ..Splitter::default() };
+    splitter.values.push(b'[');
+    let mut json = serde_json::Deserializer::from_str(input);
+    splitter.deserialize(&mut json)?;
+    json.end()?;
+    splitter.values.push(b']');
+    Ok(Split { shape: text(splitter.shape)?, values: text(splitter.values)? })
+}
+
+fn text(json: Vec<u8>) -> serde_json::Result<String> {
+    String::from_utf8(json).map_err(serde_json::Error::custom)
 }
 
 /// Puts `shape` and `values` together; `None` if they do not belong together.
@@ -46,50 +57,107 @@ pub(super) fn join(shape: &Value, values: &[Value]) -> Option<Value> {
 
 #[derive(Default)]
 struct Splitter {
-    shape: String,
-    values: String,
+    shape: Vec<u8>,
+    values: Vec<u8>,
     count: usize,
-    places: HashMap<String, usize>,
+    places: HashMap<Vec<u8>, usize>,
 }
 
+/// A member's name, borrowed from the text unless it holds an escape.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 impl Splitter {
-    fn walk(&mut self, value: &Value) {
-        match value {
-            Value::Object(fields) if !fields.is_empty() => self.object(fields),
-            leaf => self.leaf(leaf.to_string()),
+    /// Writes a value to the list, unless it is there, and its place to the shape.
+    fn leaf<E: Error>(&mut self, value: &impl Serialize) -> Result<(), E> {
+        let end = self.values.len();
+        if self.count > 0 {
+            self.values.push(b',');
         }
-    }
-
-    fn object(&mut self, fields: &Map<String, Value>) {
-        for (nth, (name, value)) in fields.iter().enumerate() {
-            self.shape.push(if nth == 0 { '{' } else { ',' });
-            self.shape.push_str(&Value::from(name.as_str()).to_string());
-            self.shape.push(':');
-            self.walk(value);
-        }
-        self.shape.push('}');
-    }
-
-    fn leaf(&mut self, text: String) {
-        let place = match self.places.get(&text) {
-            Some(place) => *place,
-            None => self.add(text),
+        let start = self.values.len();
+        serde_json::to_writer(&mut self.values, value).map_err(E::custom)?;
+        let text = self.values.get(start..).unwrap_or_default();
+        let shared = text.len() >= SHARED_FROM_BYTES;
+        let place = match self.places.get(text) {
+            Some(place) => {
+                self.values.truncate(end);
+                *place
+            }
+            None => {
+                if shared {
+                    self.places.insert(text.to_vec(), self.count);
+                }
+                self.count += 1;
+                self.count - 1
+            }
         };
-        // Writing to a string cannot fail.
-        let _ = write!(self.shape, "{place}");
+        serde_json::to_writer(&mut self.shape, &place).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Splitter {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Splitter {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
     }
 
-    fn add(&mut self, text: String) -> usize {
-        let place = self.count;
-        if place > 0 {
-            self.values.push(',');
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.leaf(&())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.leaf(&value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.leaf(&value)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.leaf(&value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.leaf(&value)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.leaf(&value)
+    }
+
+    /// A list is one value: its length differs from request to request, which would multiply the frames.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut items: Vec<Value> = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
         }
-        self.values.push_str(&text);
-        self.count += 1;
-        if text.len() >= SHARED_FROM_BYTES {
-            self.places.insert(text, place);
+        self.leaf(&items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let mut opened = false;
+        while let Some(Name(name)) = object.next_key()? {
+            self.shape.push(if opened { b',' } else { b'{' });
+            opened = true;
+            serde_json::to_writer(&mut self.shape, &name).map_err(A::Error::custom)?;
+            self.shape.push(b':');
+            object.next_value_seed(&mut *self)?;
         }
-        place
+        if opened {
+            self.shape.push(b'}');
+            Ok(())
+        } else {
+            self.leaf(&Map::new())
+        }
     }
 }
 
@@ -103,7 +171,7 @@ mod tests {
     fn names_and_repeated_values_are_stored_once() {
         let input = json!({"identity": {"claims": {"repository": "acme/storefront", "n": 1},
                                         "repository": "acme/storefront"}, "context": {}});
-        let Split { shape, values } = split(&input);
+        let Split { shape, values } = split(&input.to_string()).unwrap();
         assert_eq!(values.matches("acme/storefront").count(), 1, "{values}");
         assert!(!values.contains("repository"), "{values}");
         assert!(!shape.contains("acme"), "{shape}");
@@ -134,7 +202,7 @@ mod tests {
     proptest! {
         #[test]
         fn join_undoes_split(input in any_json()) {
-            let Split { shape, values } = split(&input);
+            let Split { shape, values } = split(&input.to_string()).unwrap();
             let shape: Value = serde_json::from_str(&shape).unwrap();
             let values: Vec<Value> = serde_json::from_str(&values).unwrap();
             prop_assert_eq!(join(&shape, &values), Some(input));

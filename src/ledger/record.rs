@@ -146,7 +146,7 @@ impl DecisionRow {
 
     fn of_judged(judged: &Judged, outcome: Outcome<'_>) -> Self {
         let facts = judged.facts();
-        let split = frame::split(&serde_json::to_value(facts.input()).unwrap_or_default());
+        let split = split(facts.input_json());
         let body = Body {
             results: judged.results(),
             failed: facts.failed(),
@@ -180,7 +180,7 @@ impl DecisionRow {
             },
             "resource": { "role": role },
         });
-        let split = frame::split(&input);
+        let split = split(&input.to_string());
         let origins = BTreeMap::new();
         let failed = BTreeMap::new();
         let body =
@@ -286,6 +286,11 @@ fn frame_text(
     let policy = revisions.policy.map(|revision| revision.to_string());
     let frame = Frame { version: VERSION, tenant, engine: ENGINE, configuration, policy, origins, input };
     Text::new(to_json(&frame))
+}
+
+/// Splits an input of ours, which is JSON.
+fn split(input: &str) -> frame::Split {
+    frame::split(input).unwrap_or_default()
 }
 
 /// Serialises types of ours that hold nothing that JSON cannot: text, numbers, string-keyed maps.

@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use crate::config::{Config, DenialDetail, Problems, Role};
 use crate::domain::{Code, Refusal, RoleName};
-use crate::facts::{Facts, Input, Operation, SourceFailure};
+use crate::facts::{Facts, Operation, SourceFailure};
 use crate::secret::Fingerprint;
 use engine::{EngineInput, PackageSet};
 use merge::{Asked, Merged};
@@ -134,7 +134,7 @@ impl Policy {
             Ok(set) => set,
             Err(refusal) => return (Vec::new(), Merged::Deny(refusal)),
         };
-        let (results, merged) = self.evaluate(set, asked, facts.input(), facts.now());
+        let (results, merged) = self.evaluate(set, asked, facts.input_json(), facts.now());
         if let Merged::Deny(refusal) = &merged
             && refusal.code == Code::PolicyFailed
         {
@@ -179,10 +179,10 @@ impl Policy {
         &self,
         set: &PackageSet,
         asked: Asked<'_>,
-        input: &Input,
+        input_json: &str,
         now: jiff::Timestamp,
     ) -> (Vec<PackageResult>, Merged) {
-        match EngineInput::new(input) {
+        match EngineInput::read(input_json) {
             Ok(input) => {
                 let results = set.evaluate(input, now, self.limit);
                 let merged = merge::merge(asked, &results);

@@ -30,7 +30,7 @@ pub(super) fn run(policy: &Policy, config: &Config) -> Problems {
 }
 
 fn evaluate(policy: &Policy, set: &PackageSet, role: &Role) -> Vec<(crate::domain::PackageName, String)> {
-    let Ok(input) = EngineInput::new(&input(role)) else { return Vec::new() };
+    let Ok(input) = EngineInput::read(&input(role).to_string()) else { return Vec::new() };
     let results = set.evaluate(input, Timestamp::UNIX_EPOCH, policy.limit);
     results.into_iter().filter_map(|result| Some((result.package, result.error?))).collect()
 }

@@ -80,7 +80,7 @@ fn input(
             trust: *trust,
             age_seconds: 5,
             attributes,
-            claims: Map::new(),
+            claims: Map::new().into(),
         },
         runner,
         resource: Resource {

@@ -88,14 +88,14 @@ max_ttl := \"5m\"
 fn p_05_the_limit_is_for_the_whole_decision() {
     let policy = policy(&["p"], &[("p.rego", "package p\nallow := true")]);
     let set = policy.prepared(&role(&["p"]), Operation::Mint, &BTreeMap::new()).unwrap();
-    let results = set.evaluate(EngineInput::new(&rich_input()).unwrap(), now(), Duration::ZERO);
+    let results = set.evaluate(EngineInput::read(&rich_input().to_string()).unwrap(), now(), Duration::ZERO);
     assert_eq!(results[0].error, Some(Failure::OutOfTime.to_string()));
     assert_eq!(results[0].allow, Some(false));
 }
 
 #[test]
 fn p_05_a_large_input_is_not_evaluated() {
-    assert!(EngineInput::new(&json!({"a": "x".repeat(64 * 1024)})).is_err());
+    assert!(EngineInput::read(&json!({"a": "x".repeat(64 * 1024)}).to_string()).is_err());
     let policy = policy(&["p"], &[("p.rego", "package p\nallow := true")]);
     let (_, merged) = ask(&policy, &["p"], |input| {
         input.context.facts.insert("ticket".into(), json!("x".repeat(64 * 1024)));

@@ -41,7 +41,7 @@ office if net.cidr_contains(\"10.0.0.0/8\", input.context.source_ip)
 ";
 
 fn evaluate(set: &PackageSet, input: &Value) -> Vec<PackageResult> {
-    set.evaluate(EngineInput::new(input).unwrap(), now(), std::time::Duration::from_secs(30))
+    set.evaluate(EngineInput::read(&input.to_string()).unwrap(), now(), std::time::Duration::from_secs(30))
 }
 
 /// Every path of `value`, containers included.

@@ -144,7 +144,7 @@ pub(in crate::policy) fn ask(
         denials: policy.denials,
     };
     let set = policy.prepared(&role, Operation::Mint, &BTreeMap::new()).unwrap();
-    policy.evaluate(set, asked, &input, now())
+    policy.evaluate(set, asked, &serde_json::to_string(&input).unwrap(), now())
 }
 
 /// Asks with `context` laid over the usual one.
