@@ -162,6 +162,18 @@ impl Writer {
         if let Some(events) = self.events.take() {
             events.finish();
         }
+        self.fold_log();
+    }
+
+    /// Moves the write-ahead log into the file, so that after an orderly end the one file is all of the store. SQLite does
+    /// so by itself only if the last connection to close may write.
+    fn fold_log(&self) {
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        match folded {
+            Ok(0) => {}
+            Ok(_busy) => tracing::warn!("a reader kept the write-ahead log from being moved into the store"),
+            Err(error) => tracing::warn!(%error, "the write-ahead log stays beside the store"),
+        }
     }
 
     /// Commits the steps together, and settles each.

@@ -32,6 +32,16 @@ async fn commands_read_while_the_server_runs_and_after() {
     assert!(reader.decision(id).unwrap().is_some());
 }
 
+#[tokio::test]
+async fn after_an_orderly_end_the_one_file_is_the_whole_store() {
+    let bench = Bench::new();
+    drop(bench.ledger.authorise(bench.planned("token", None)).await.unwrap());
+    let log = bench.settings.sqlite.with_file_name("ledger.db-wal");
+    assert!(std::fs::metadata(&log).unwrap().len() > 0);
+    drop(Arc::into_inner(bench.ledger).unwrap());
+    assert_eq!(std::fs::metadata(&log).map_or(0, |log| log.len()), 0);
+}
+
 #[test]
 fn another_programs_database_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
