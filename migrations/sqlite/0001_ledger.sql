@@ -66,10 +66,12 @@ CREATE TABLE inputs (
 ) STRICT;
 
 -- Authorisations that are not known to be leased or dead: what may live without a record of it.
+-- (`OR`, because SQLite checks an `IN` of more than two values through a temporary table that it makes for every row.)
 CREATE TABLE authorisations (
     decision BLOB    PRIMARY KEY REFERENCES decisions (id),
     tenant   TEXT    NOT NULL,
-    state    TEXT    NOT NULL CHECK (state IN ('open', 'superseded', 'abandoned', 'unknown')),
+    state    TEXT    NOT NULL
+             CHECK (state = 'open' OR state = 'superseded' OR state = 'abandoned' OR state = 'unknown'),
     epoch    INTEGER NOT NULL,
     dies_by  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

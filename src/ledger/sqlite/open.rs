@@ -13,6 +13,13 @@ use crate::ledger::settings::LedgerSettings;
 /// `TOLG`: marks the file as ours (SQLite's `application_id`).
 const APPLICATION_ID: i64 = 0x544F_4C47;
 
+/// Pages kept in memory, as negative KiB: SQLite's own 2 MiB hold the leaves of the randomly keyed tables for minutes of
+/// load only, and every other exchange then reads a page before it writes it.
+const CACHE_KIB: i64 = -16 * 1024;
+
+/// Pages of write-ahead log (of 4 KiB) that are moved into the file at once: a page written by many batches is moved once.
+const CHECKPOINT_PAGES: i64 = 4000;
+
 /// Statements kept prepared per connection; every one of ours fits.
 const STATEMENTS: usize = 96;
 
@@ -37,6 +44,8 @@ pub(super) fn writable(settings: &LedgerSettings) -> Result<Opened, LedgerError>
     assert_setting(&connection, "journal_mode", "wal", "wal")?;
     assert_setting(&connection, "synchronous", "full", "2")?;
     assert_setting(&connection, "foreign_keys", "on", "1")?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     MIGRATIONS.to_latest(&mut connection)?;
     Ok(Opened { connection, lock })
 }
