@@ -78,18 +78,15 @@ impl Splitter {
         serde_json::to_writer(&mut self.values, value).map_err(E::custom)?;
         let text = self.values.get(start..).unwrap_or_default();
         let shared = text.len() >= SHARED_FROM_BYTES;
-        let place = match self.places.get(text) {
-            Some(place) => {
-                self.values.truncate(end);
-                *place
+        let place = if let Some(place) = self.places.get(text) {
+            self.values.truncate(end);
+            *place
+        } else {
+            if shared {
+                self.places.insert(text.to_vec(), self.count);
             }
-            None => {
-                if shared {
-                    self.places.insert(text.to_vec(), self.count);
-                }
-                self.count += 1;
-                self.count - 1
-            }
+            self.count += 1;
+            self.count - 1
         };
         serde_json::to_writer(&mut self.shape, &place).map_err(E::custom)
     }
