@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use super::client::http_client;
@@ -105,7 +106,7 @@ async fn walk(port: u16, exit: bool, output: Output) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what to try, and waits for Ctrl-C.
+/// Says what to try, and waits for Ctrl-C or SIGTERM.
 async fn stay(demo: &Demo, output: Output) -> Result<(), Failure> {
     if output.is_json() {
         Output::json(&json!({ "step": "running", "url": demo.url, "issuer": demo.issuer }))?;
@@ -119,7 +120,12 @@ async fn stay(demo: &Demo, output: Output) -> Result<(), Failure> {
         output.line(&format!("  tollgate exec {ROLE} {token} -- printenv TOLLGATE_ACCESS_TOKEN"))?;
         output.line(&format!("  curl -s {url}/.well-known/openid-configuration"))?;
     }
-    Ok(tokio::signal::ctrl_c().await?)
+    // Both end it in order: the folder, with its key-encryption key, is removed.
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => Ok(pressed?),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 async fn fetch_token(issuer: &str, request: &TokenRequest) -> Result<SecretString, Failure> {

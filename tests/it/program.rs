@@ -161,3 +161,15 @@ async fn s_02_a_store_that_cannot_be_written_issues_nothing_until_it_can() {
     let done = process::run(&["audit", "verify", "--config", config.to_str().unwrap()]);
     assert!(done.status.success(), "{done:?}");
 }
+
+#[tokio::test]
+async fn a_demo_that_is_told_to_end_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = process::tollgate();
+    command.args(["--json", "demo", "--port", "0"]).env("TMPDIR", folder.path());
+    let mut demo = Server::spawn_until(&mut command, "running");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    demo.signal("TERM");
+    assert!(demo.wait().success());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

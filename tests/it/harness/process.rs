@@ -45,6 +45,11 @@ impl Server {
 
     /// Runs a command that becomes a broker, and waits until it listens.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_until(command, "listening")
+    }
+
+    /// Runs a command and waits until a line of its standard output holds `part`.
+    pub(crate) fn spawn_until(command: &mut Command, part: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let (heard, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -52,7 +57,7 @@ impl Server {
             stdout.lines().map_while(Result::ok).try_for_each(|line| heard.send(line))
         });
         let server = Self { child, lines };
-        server.line_with("listening");
+        server.line_with(part);
         server
     }
 
