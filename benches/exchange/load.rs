@@ -37,9 +37,9 @@ impl Run {
     }
 }
 
-/// A request for the first role with `token`.
-pub(crate) fn request(token: &str) -> Vec<u8> {
-    let body = r#"{"role":"preview"}"#;
+/// A request for `role` with `token`.
+pub(crate) fn request(role: &str, token: &str) -> Vec<u8> {
+    let body = format!(r#"{{"role":"{role}"}}"#);
     format!(
         "POST /v1/credentials HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -30,11 +30,16 @@ use report::Report;
 use signer::Signer;
 use site::Site;
 
+/// The shipped binary's: the steps measured in this process cost what they cost there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Any failure ends the run: half a benchmark is none.
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Connections, and how many exchanges they make.
-const LOADS: [(usize, usize); 3] = [(1, 4_000), (8, 12_000), (32, 24_000)];
+/// Roles, connections, and how many exchanges they make. The shipped role asks three packages, `plain` asks two small ones.
+const LOADS: [(&str, usize, usize); 4] =
+    [("preview", 1, 4_000), ("preview", 8, 12_000), ("preview", 32, 24_000), ("plain", 32, 24_000)];
 /// Requests to the bare handler.
 const FLOOR: (usize, usize) = (32, 60_000);
 
@@ -92,12 +97,12 @@ async fn usual() -> Fallible<Report> {
     let (site, rsa) = (Site::new(10, 5)?, Signer::rsa()?);
     let steps = steps::measure(&site, &rsa, &Signer::ec()?).await?;
     let (connections, count) = FLOOR;
-    let request = site.tokens(&rsa, 1)?.iter().map(|token| load::request(token)).collect::<Vec<_>>();
+    let request = site.tokens(&rsa, 1)?.iter().map(|token| load::request("preview", token)).collect::<Vec<_>>();
     let requests = request.into_iter().cycle().take(count).collect();
     let floor = floor::measure(connections, Arc::new(requests)).await?;
     let mut exchanges = Vec::new();
-    for (connections, count) in LOADS {
-        exchanges.push(exchanges::measure(&site, &rsa, connections, count).await?);
+    for (role, connections, count) in LOADS {
+        exchanges.push(exchanges::measure(&site, &rsa, role, connections, count).await?);
     }
     let ready_millis = Some(ready::measure(100, &rsa)?);
     Ok(Report { steps: Some(steps), floor: Some(floor), exchanges, ready_millis, ..Report::default() })

@@ -18,6 +18,10 @@ const ISSUER: &str = "https://token.actions.githubusercontent.com";
 /// Repositories that ask in turn; each is a principal of its own.
 const REPOSITORIES: usize = 100;
 
+/// The least that a role's own policy can be; the global guard-rail is asked beside it.
+const PLAIN: &str = "package ci.plain\n\ndefault allow := false\n\nallow if {\n\tinput.operation == \"mint\"\n\
+                     \tinput.identity.trust == \"trusted\"\n\tinput.context.branch == \"main\"\n}\n";
+
 /// A folder with `config/`, the shipped policies and a store.
 pub(crate) struct Site {
     folder: TempDir,
@@ -25,7 +29,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// `roles` roles, the first of which is asked for; `packages` of the others have a policy package of their own.
+    /// `roles` roles beside `plain`, of which `preview` is the shipped one; `packages` have a policy of their own.
     pub(crate) fn new(roles: usize, packages: usize) -> Fallible<Self> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
@@ -35,7 +39,9 @@ impl Site {
         site.put("policies/ci/preview.rego", include_str!("../../policies/ci/preview.rego"))?;
         site.put("policies/ci/tenant.rego", include_str!("../../policies/ci/tenant.rego"))?;
         site.put("policies/global/guard_rail.rego", include_str!("../../policies/global/guard_rail.rego"))?;
+        site.put("policies/ci/plain.rego", PLAIN)?;
         site.put("config/roles/preview.toml", &role("\"ci.preview\", \"ci.tenant\""))?;
+        site.put("config/roles/plain.toml", &role("\"ci.plain\""))?;
         for nth in 1..roles {
             let packages = if nth <= packages { format!("\"own.r{nth}\"") } else { "\"ci.preview\"".into() };
             site.put(&format!("config/roles/r{nth}.toml"), &role(&packages))?;

@@ -15,7 +15,7 @@ const APPLICATION_ID: i64 = 0x544F_4C47;
 
 /// Pages kept in memory, as negative KiB: SQLite's own 2 MiB hold the leaves of the randomly keyed tables for minutes of
 /// load only, and every other exchange then reads a page before it writes it.
-const CACHE_KIB: i64 = -16 * 1024;
+const CACHE_KIB: i64 = -8 * 1024;
 
 /// Pages of write-ahead log (of 4 KiB) that are moved into the file at once: a page written by many batches is moved once.
 const CHECKPOINT_PAGES: i64 = 4000;
