@@ -28,7 +28,9 @@ pub(crate) async fn measure(
     count: usize,
 ) -> Fallible<Exchanges> {
     let requests = |count| -> Fallible<_> {
-        Ok(Arc::new(site.tokens(signer, count)?.iter().map(|token| load::request(role, token)).collect::<Vec<_>>()))
+        Ok(Arc::new(
+            site.tokens(signer, count)?.iter().map(|token| load::request(role, token)).collect::<Vec<_>>(),
+        ))
     };
     let (warm_up, counted, traced) = (requests(WARM_UP)?, requests(count)?, requests(TRACED)?);
     let before_bytes = site.store_bytes();

@@ -97,7 +97,8 @@ async fn usual() -> Fallible<Report> {
     let (site, rsa) = (Site::new(10, 5)?, Signer::rsa()?);
     let steps = steps::measure(&site, &rsa, &Signer::ec()?).await?;
     let (connections, count) = FLOOR;
-    let request = site.tokens(&rsa, 1)?.iter().map(|token| load::request("preview", token)).collect::<Vec<_>>();
+    let request =
+        site.tokens(&rsa, 1)?.iter().map(|token| load::request("preview", token)).collect::<Vec<_>>();
     let requests = request.into_iter().cycle().take(count).collect();
     let floor = floor::measure(connections, Arc::new(requests)).await?;
     let mut exchanges = Vec::new();

@@ -20,7 +20,8 @@ pub(crate) async fn measure(site: &Site, signer: &Signer) -> Fallible<Memory> {
     let mut resident = Vec::new();
     for _ in 0..2 {
         for _ in 0..EXCHANGES / CHUNK {
-            let requests = site.tokens(signer, CHUNK)?.iter().map(|token| load::request("preview", token)).collect();
+            let requests =
+                site.tokens(signer, CHUNK)?.iter().map(|token| load::request("preview", token)).collect();
             load::send(server.address(), 32, Arc::new(requests)).await?;
         }
         resident.push(server.resident()?);

@@ -128,7 +128,9 @@ impl fmt::Display for Report {
 
 impl Report {
     fn at(&self, connections: usize) -> Option<&Exchanges> {
-        self.exchanges.iter().find(|exchanges| exchanges.role == "preview" && exchanges.connections == connections)
+        self.exchanges
+            .iter()
+            .find(|exchanges| exchanges.role == "preview" && exchanges.connections == connections)
     }
 
     /// The word is earned by what SQLite and the kernel report, not by what was configured.

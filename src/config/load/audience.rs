@@ -21,8 +21,6 @@ const FOREIGN: &[&str] = &[
     "pypi",
     "testpypi",
     "rubygems.org",
-    "crates.io",
-    "npm:registry.npmjs.org",
     "https://www.nuget.org",
     "kubernetes",
     "kubernetes.default.svc",
