@@ -1,6 +1,6 @@
 //! What was measured, as data and as a table.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde::Serialize;
 use tollgate::ledger::Durability;
@@ -33,11 +33,13 @@ pub(crate) struct Steps {
     pub(crate) facts: f64,
     pub(crate) decide: f64,
     pub(crate) plan: f64,
+    /// In the thread of the request: building the first record, and waiting for it.
+    pub(crate) authorise: f64,
+    /// In the writer's thread, up to 32 to a commit.
+    pub(crate) authorise_write: f64,
     pub(crate) sign: f64,
-    /// The first of two records, in the thread of the request: building it, and waiting.
-    pub(crate) record: f64,
-    /// The first of two records, in the writer's thread, 32 to a commit.
-    pub(crate) write: f64,
+    pub(crate) lease: f64,
+    pub(crate) lease_write: f64,
     pub(crate) durable: bool,
     pub(crate) durability: Durability,
 }
@@ -143,37 +145,46 @@ impl Report {
 
     fn exchange_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Steps { durability: read, .. }) = &self.steps {
+            let (promise, mode) = (self.promise(), &read.journal_mode);
             writeln!(
                 f,
-                "\n{} (journal_mode={}, synchronous={}, {})",
-                self.promise(),
-                read.journal_mode,
-                read.synchronous,
-                read.file_system
+                "\n{promise} (journal_mode={mode}, synchronous={}, {})",
+                read.synchronous, read.file_system
             )?;
         }
-        writeln!(
-            f,
-            "connections      /s  p50 µs  p90 µs  p99 µs  cpu µs  commits  syncs  stored B  written B  resident"
-        )?;
+        let columns = [
+            "role",
+            "connections",
+            "/s",
+            "p50 µs",
+            "p90 µs",
+            "p99 µs",
+            "cpu µs",
+            "commits",
+            "syncs",
+            "stored B",
+            "written B",
+            "resident",
+        ];
+        row(f, &columns.map(str::to_owned))?;
         for exchanges in &self.exchanges {
-            let Exchanges {
-                connections,
-                per_second,
-                p50_micros,
-                p90_micros,
-                p99_micros,
-                cpu_micros,
-                commits,
-                ..
-            } = exchanges;
-            let syncs = exchanges.syncs.map_or_else(|| "?".to_owned(), |syncs| format!("{syncs:.2}"));
-            writeln!(
+            let whole = |number: f64| format!("{number:.0}");
+            row(
                 f,
-                "{connections:>11} {per_second:>7.0} {p50_micros:>7.0} {p90_micros:>7.0} {p99_micros:>7.0} {cpu_micros:>7.0} {commits:>8.2} {syncs:>6} {:>9} {:>10} {:>9}",
-                exchanges.store_bytes,
-                exchanges.written_bytes,
-                mb(exchanges.resident_bytes)
+                &[
+                    exchanges.role.to_owned(),
+                    exchanges.connections.to_string(),
+                    whole(exchanges.per_second),
+                    whole(exchanges.p50_micros),
+                    whole(exchanges.p90_micros),
+                    whole(exchanges.p99_micros),
+                    whole(exchanges.cpu_micros),
+                    format!("{:.2}", exchanges.commits),
+                    exchanges.syncs.map_or_else(|| "?".to_owned(), |syncs| format!("{syncs:.2}")),
+                    exchanges.store_bytes.to_string(),
+                    exchanges.written_bytes.to_string(),
+                    mb(exchanges.resident_bytes),
+                ],
             )?;
         }
         Ok(())
@@ -194,19 +205,19 @@ impl Steps {
     fn table(&self, f: &mut fmt::Formatter<'_>, whole: Option<&Exchanges>) -> fmt::Result {
         writeln!(f, "step alone                      cpu µs   share")?;
         let share = |micros: f64| whole.map_or(0.0, |whole| micros / whole.cpu_micros * 100.0);
-        let mut lines = String::new();
         for (name, micros) in [
             ("verify RS256", self.rs256),
             ("facts", self.facts),
             ("decide", self.decide),
             ("plan", self.plan),
-            ("authorise: build and wait", self.record),
-            ("authorise: write, 32 at once", self.write),
-            ("sign ES256", self.sign),
+            ("authorise: build and wait", self.authorise),
+            ("authorise: write, 32 at once", self.authorise_write),
+            ("mint: sign ES256", self.sign),
+            ("lease: build and wait", self.lease),
+            ("lease: write, 32 at once", self.lease_write),
         ] {
-            writeln!(lines, "{name:<30} {micros:>7.1} {:>6.0} %", share(micros))?;
+            writeln!(f, "{name:<30} {micros:>7.1} {:>6.0} %", share(micros))?;
         }
-        f.write_str(&lines)?;
         for (name, micros) in [
             ("(verify ES256)", self.es256),
             ("(raw RS256 verification)", self.raw_verify),
@@ -216,6 +227,11 @@ impl Steps {
         }
         Ok(())
     }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, columns: &[String; 12]) -> fmt::Result {
+    columns.iter().try_for_each(|column| write!(f, "{column:>11}"))?;
+    writeln!(f)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]

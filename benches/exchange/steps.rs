@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tollgate::broker::Loaded;
 use tollgate::clock::random_bytes;
 use tollgate::domain::{Ask, DecisionId};
-use tollgate::ledger::{Authorised, Ledger, Planned};
+use tollgate::ledger::Ledger;
 use tollgate::policy::Decision;
 
 use crate::report::Steps;
@@ -17,7 +17,7 @@ use crate::{Fallible, cpu};
 
 /// Exchanges per round.
 const EXCHANGES: usize = 2_000;
-/// Authorisations that are recorded at once, as at 32 connections.
+/// Records that are under way at once.
 const AT_ONCE: usize = 32;
 /// Raw operations per round.
 const RAW: u32 = 2_000;
@@ -48,7 +48,7 @@ pub(crate) async fn measure(site: &Site, rsa: &Signer, ec: &Signer) -> Fallible<
     let (verifier, signature) = (rsa.verifier()?, rsa.signature(&message)?);
     let raw_verify = cpu::micros(RAW, || verifier.verify_sig(&message, &signature))?;
     let raw_sign = cpu::micros(RAW, || ec.signature(&message).map(drop))?;
-    let Round { facts, decide, plan, record, write, mint } = best;
+    let Round { facts, decide, plan, authorise, mint, lease } = best;
     Ok(Steps {
         raw_verify,
         raw_sign,
@@ -57,9 +57,11 @@ pub(crate) async fn measure(site: &Site, rsa: &Signer, ec: &Signer) -> Fallible<
         facts,
         decide,
         plan,
+        authorise: authorise.caller,
+        authorise_write: authorise.writer,
         sign: mint,
-        record,
-        write,
+        lease: lease.caller,
+        lease_write: lease.writer,
         durable,
         durability,
     })
@@ -83,7 +85,11 @@ async fn verify(loaded: &Loaded, tokens: &[SecretString]) -> Fallible<f64> {
 
 /// Microseconds of this thread since `before`, per exchange.
 fn each(before: f64) -> f64 {
-    cpu::per(cpu::of_thread() - before, u32::try_from(EXCHANGES).unwrap_or(1))
+    per_exchange(cpu::of_thread() - before)
+}
+
+fn per_exchange(seconds: f64) -> f64 {
+    cpu::per(seconds, u32::try_from(EXCHANGES).unwrap_or(1))
 }
 
 /// Microseconds per exchange, step by step.
@@ -92,17 +98,38 @@ struct Round {
     facts: f64,
     decide: f64,
     plan: f64,
-    /// Building the record and waiting for it, in the caller's thread.
-    record: f64,
-    /// The writer's thread, and whatever else the process does meanwhile.
-    write: f64,
+    authorise: Recorded,
     mint: f64,
+    lease: Recorded,
+}
+
+/// One of the two records of an exchange.
+#[derive(Clone, Copy)]
+struct Recorded {
+    /// In the caller's thread: building it, and waiting for it.
+    caller: f64,
+    /// In the writer's thread, and whatever else the process does meanwhile.
+    writer: f64,
+}
+
+impl Recorded {
+    const WORST: Self = Self { caller: f64::INFINITY, writer: f64::INFINITY };
+
+    /// What recording since `thread` and `process` took.
+    fn since(thread: f64, process: f64) -> Self {
+        let caller = each(thread);
+        Self { caller, writer: per_exchange(cpu::of_process() - process) - caller }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self { caller: self.caller.min(other.caller), writer: self.writer.min(other.writer) }
+    }
 }
 
 impl Round {
     const WORST: Self = {
-        let worst = f64::INFINITY;
-        Self { facts: worst, decide: worst, plan: worst, record: worst, write: worst, mint: worst }
+        let (worst, recorded) = (f64::INFINITY, Recorded::WORST);
+        Self { facts: worst, decide: worst, plan: worst, authorise: recorded, mint: worst, lease: recorded }
     };
 
     fn min(self, other: Self) -> Self {
@@ -110,9 +137,9 @@ impl Round {
             facts: self.facts.min(other.facts),
             decide: self.decide.min(other.decide),
             plan: self.plan.min(other.plan),
-            record: self.record.min(other.record),
-            write: self.write.min(other.write),
+            authorise: self.authorise.min(other.authorise),
             mint: self.mint.min(other.mint),
+            lease: self.lease.min(other.lease),
         }
     }
 
@@ -145,30 +172,38 @@ impl Round {
         }
         let plan = each(before);
 
-        let (before, before_all) = (cpu::of_thread(), cpu::of_process());
-        let authorised = authorise(ledger, planned).await?;
-        let record = each(before);
-        let all = cpu::per(cpu::of_process() - before_all, u32::try_from(EXCHANGES)?);
+        let (thread, process) = (cpu::of_thread(), cpu::of_process());
+        let authorised = together(planned, |planned| ledger.authorise(planned)).await;
+        let authorise = Recorded::since(thread, process);
 
         let before = cpu::of_thread();
-        for auth in &authorised {
-            loaded.providers.mint(auth).await.map_err(|refusal| refusal.message)?;
+        let mut minted = Vec::with_capacity(tokens.len());
+        for auth in authorised {
+            let auth = auth.map_err(|(_, refusal)| refusal.message)?;
+            let credential = loaded.providers.mint(&auth).await.map_err(|refusal| refusal.message)?;
+            minted.push((auth, credential));
         }
-        Ok(Self { facts: facts_took, decide, plan, record, write: all - record, mint: each(before) })
+        let mint = each(before);
+
+        let (thread, process) = (cpu::of_thread(), cpu::of_process());
+        let leased = together(minted, |(auth, minted)| ledger.lease(auth, minted)).await;
+        let lease = Recorded::since(thread, process);
+        let failed = leased.into_iter().find_map(Result::err);
+        failed.map_or(Ok(()), |(_, refusal)| Err(refusal.message))?;
+        Ok(Self { facts: facts_took, decide, plan, authorise, mint, lease })
     }
 }
 
-async fn authorise(ledger: &Ledger, planned: Vec<Planned>) -> Fallible<Vec<Authorised>> {
-    let mut authorised = Vec::with_capacity(planned.len());
-    let mut planned = planned.into_iter();
+/// Starts `work` on every item, as many at once as there are connections under full load.
+async fn together<T, F: Future>(items: Vec<T>, work: impl Fn(T) -> F) -> Vec<F::Output> {
+    let mut done = Vec::with_capacity(items.len());
+    let mut items = items.into_iter();
     loop {
-        let some: Vec<_> = planned.by_ref().take(AT_ONCE).map(|planned| ledger.authorise(planned)).collect();
+        let some: Vec<_> = items.by_ref().take(AT_ONCE).map(&work).collect();
         if some.is_empty() {
-            return Ok(authorised);
+            return done;
         }
-        for done in join_all(some).await {
-            authorised.push(done.map_err(|(_, refusal)| refusal.message)?);
-        }
+        done.extend(join_all(some).await);
     }
 }
 
