@@ -107,7 +107,11 @@ impl Broker {
         let decision = new_decision(&self.clock, random_bytes())?;
         let broker = Arc::clone(self);
         let span = tracing::debug_span!("exchange", %decision);
-        let path = async move { broker.path(decision, &token, ask).await }.instrument(span);
+        let path = async move {
+            let _counted = broker.ledger.begin();
+            broker.path(decision, &token, ask).await
+        };
+        let path = path.instrument(span);
         let outcome = match self.in_flight.spawn(path).await {
             Ok(outcome) => outcome,
             Err(failed) => {

@@ -28,6 +28,12 @@ macro_rules! ids {
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
+
+            /// Makes an id from a time, Unix milliseconds, and 10 random bytes. New ones sort behind old ones, which
+            /// keeps them together in the store.
+            pub const fn new(unix_millis: u64, random: &[u8; 10]) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, random).into_uuid())
+            }
         }
 
         impl FromStr for $name {
@@ -54,22 +60,8 @@ macro_rules! ids {
 ids! {
     /// One decision: a UUIDv7, so that ids sort by time (RFC 9562, section 5.7).
     DecisionId;
-    /// One lease: 128 random bits (RFC 9562, section 5.8), so that nobody can guess or enumerate it.
+    /// One lease: a UUIDv7 too. Its 74 random bits keep it from being guessed; its secret is what opens it.
     LeaseId;
-}
-
-impl DecisionId {
-    /// Makes an id from the decision's time and 10 random bytes.
-    pub const fn new(unix_millis: u64, random: &[u8; 10]) -> Self {
-        Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, random).into_uuid())
-    }
-}
-
-impl LeaseId {
-    /// Makes an id from 16 random bytes, all of which it keeps.
-    pub const fn new(random: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_custom_bytes(random).into_uuid())
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,14 @@ use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay
 use crate::domain::{Scalar, Trust};
 use crate::secret::Fingerprint;
 
+/// When a token shown at `now` expires: five minutes into each ten. One shown again soon is the same token, and expires when
+/// it did before.
+fn expiry(now: Timestamp) -> Timestamp {
+    const TEN_MINUTES: i64 = 600;
+    let began = now.as_second().div_euclid(TEN_MINUTES) * TEN_MINUTES;
+    Timestamp::from_second(began).unwrap() + Duration::from_mins(5)
+}
+
 /// A GitHub-shaped caller of `acme/shop`, on `main`, whose token is `token` and was issued at `now`.
 pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
     let issuer = Issuer {
@@ -42,6 +50,6 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         claims: Arc::new(json!({"repository": "acme/shop"}).as_object().unwrap().clone()),
         token: Fingerprint::of(token.as_bytes()),
         issued_at: now,
-        expires_at: now + Duration::from_mins(5),
+        expires_at: expiry(now),
     }
 }

@@ -84,7 +84,7 @@ async fn i_10_of_fifty_at_once_exactly_one_wins(bench: Bench) {
 
 async fn i_10_a_used_token_is_remembered_until_it_is_dead_and_over_restarts(bench: Bench) {
     leased(&bench, "token", None).await;
-    // The test caller's token expires 300 seconds after it was used first; identity grants up to 60 more.
+    // The test caller's token expires 300 seconds after noon; identity grants up to 60 more.
     bench.pass(Duration::from_secs(359));
     let bench = bench.restart();
     assert_eq!(refused(&bench, "token", None).await, Code::TokenReplayed);
@@ -167,7 +167,7 @@ async fn a_lease_needs_an_open_authorisation(bench: Bench) {
 async fn c_07_unknown_lease_and_wrong_secret_are_one_answer(bench: Bench) {
     let lease = leased(&bench, "token", None).await;
     let wrong = LeaseSecret::generate().unwrap();
-    let guessed = crate::domain::LeaseId::new([7; 16]);
+    let guessed = crate::domain::LeaseId::new(7, &[7; 10]);
     let wrong_secret = bench.ledger.lease_status(lease.id(), &wrong).await.unwrap_err();
     let unknown = bench.ledger.lease_status(guessed, lease.secret()).await.unwrap_err();
     assert_eq!(wrong_secret.code, Code::LeaseUnknown);

@@ -82,7 +82,9 @@ impl Ledger {
     /// `store_unavailable`; `superseded` if a retry took this request's place; `blocked`. The credential's
     /// authorisation comes back so that it can be ended.
     pub async fn lease(&self, auth: Authorised, minted: Minted) -> Result<Leased, (Authorised, Refusal)> {
-        let made = random_bytes().map(LeaseId::new).and_then(|id| Ok((id, LeaseSecret::generate()?)));
+        let now = self.clock.now();
+        let id = |random| LeaseId::new(now.as_millisecond().unsigned_abs(), &random);
+        let made = random_bytes().map(id).and_then(|id| Ok((id, LeaseSecret::generate()?)));
         let Ok((id, secret)) = made else {
             return Err((auth, Refusal::new(Code::Internal, "no random bytes for a lease")));
         };
@@ -92,7 +94,7 @@ impl Ledger {
             decision: grant.facts().decision(),
             tenant: grant.facts().caller().tenant().to_string(),
             secret: secret.fingerprint(),
-            issued_at: self.clock.now().as_millisecond(),
+            issued_at: now.as_millisecond(),
             dies_at: minted.dies_at,
             revocable: match minted.revocability {
                 Revocability::Now => true,
@@ -184,8 +186,15 @@ fn replay_until(caller: &Caller) -> Timestamp {
     caller.expires_at().saturating_add(MAX_SKEW).unwrap_or(Timestamp::MAX)
 }
 
+/// When the token expires, then 192 bits of the hash of token and role: tokens of one time lie together in the store, and
+/// recording one touches a page that others touch too.
 fn replay_key(caller: &Caller, role: &str) -> Fingerprint {
-    Canon::new("tollgate/replay/1").bytes(caller.token().as_bytes()).text(role).finish()
+    let hash = Canon::new("tollgate/replay/1").bytes(caller.token().as_bytes()).text(role).finish();
+    let mut key = *hash.as_bytes();
+    for (byte, time) in key.iter_mut().zip(caller.expires_at().as_millisecond().to_be_bytes()) {
+        *byte = time;
+    }
+    Fingerprint::from_bytes(key)
 }
 
 /// The client's key under its tenant and principal, and the digest of what was asked; the token is not part of it, for

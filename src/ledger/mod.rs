@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod explained;
 mod frame;
+mod in_flight;
 mod intent;
 mod issue;
 mod key_text;
@@ -39,6 +40,7 @@ pub use checkpoint::Checkpoint;
 pub use error::{LedgerError, Unavailable};
 pub use event::{About, Event};
 pub use explained::DecisionRecord;
+pub use in_flight::InFlight;
 pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
 pub use settings::LedgerSettings;
@@ -84,6 +86,11 @@ impl Ledger {
             spool: Mutex::new(Spool::default()),
             checkpointed: AtomicI64::new(0),
         })
+    }
+
+    /// Says that an exchange is under way, until the guard is dropped: the writer gathers what will soon be recorded.
+    pub fn begin(&self) -> InFlight {
+        self.store.in_flight().begin()
     }
 
     /// What may be said about durability, as read back from SQLite and the kernel.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,7 +16,9 @@ use super::contract;
 use super::decision::PackageResult;
 use super::extensions::{self, BoundTime, NotRegistered};
 use super::graph::{Closure, Graph};
+use super::memory::Memory;
 use super::packages::Packages;
+use super::projection::Projection;
 use super::regorus_error::first_error;
 use super::result::{self, BadResult};
 use super::syntax::Syntax;
@@ -84,6 +87,9 @@ pub(super) struct PackageSet {
     template: Engine,
     members: Vec<Member>,
     closure: Closure,
+    projection: Projection,
+    /// Its number in the memory, and the memory; none if its answers depend on more than what they read.
+    memory: Option<(usize, Memory)>,
 }
 
 /// An input as the interpreter takes it.
@@ -101,11 +107,13 @@ impl EngineInput {
 }
 
 impl PackageSet {
-    /// Prepares `names` and what they reach through `data`.
+    /// Prepares `names` and what they reach through `data`, as number `number` of the sets that share `memory`.
     pub(super) fn prepare(
         packages: &Packages,
         graph: &Graph,
         names: &BTreeSet<PackageName>,
+        number: usize,
+        memory: &Memory,
     ) -> Result<Self, NotPrepared> {
         let mut closure = Closure::default();
         let mut members = Vec::new();
@@ -118,7 +126,9 @@ impl PackageSet {
             }
         }
         let template = prepare_engine(packages, &closure.packages)?;
-        Ok(Self { template, members, closure })
+        let projection = Projection::new(&closure.inputs);
+        let memory = (!graph.calls(&closure, extensions::NOW_NAME)).then(|| (number, memory.clone()));
+        Ok(Self { template, members, closure, projection, memory })
     }
 
     /// What an evaluation reads.
@@ -129,6 +139,27 @@ impl PackageSet {
     /// The packages that answer, global ones included.
     pub(super) fn members(&self) -> impl Iterator<Item = (&PackageName, bool)> {
         self.members.iter().map(|member| (&member.name, member.global))
+    }
+
+    /// What every package answers to `input`, JSON text.
+    ///
+    /// # Errors
+    /// [`Failure::Input`].
+    pub(super) fn answer(
+        &self,
+        input: &str,
+        now: Timestamp,
+        limit: Duration,
+    ) -> Result<Arc<Vec<PackageResult>>, Failure> {
+        if input.len() > MAX_INPUT_BYTES {
+            return Err(Failure::Input);
+        }
+        let read = self.projection.of(input).map_err(|_| Failure::Input)?;
+        let evaluate = |read: &str| Ok(self.evaluate(EngineInput::read(read)?, now, limit));
+        match &self.memory {
+            Some((number, memory)) => memory.recall(*number, read, evaluate),
+            None => evaluate(&read).map(Arc::new),
+        }
     }
 
     /// Asks every package, `deny` and `allow` first; what narrows a grant only if there will be one.

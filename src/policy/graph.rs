@@ -142,6 +142,13 @@ impl Graph {
         closure.rules.iter().filter_map(|&index| self.nodes.get(index)).flat_map(|node| &node.reads.inputs)
     }
 
+    /// True if the rules of `closure` call the builtin `name`, or one whose name is not known.
+    pub(super) fn calls(&self, closure: &Closure, name: &str) -> bool {
+        let nodes = closure.rules.iter().filter_map(|&index| self.nodes.get(index));
+        let mut builtins = nodes.flat_map(|node| &node.reads.builtins);
+        builtins.any(|call| call.name.as_deref().is_none_or(|called| called == name))
+    }
+
     /// A rule that would need its own result, if there is one.
     pub(super) fn cycle(&self) -> Option<&Node> {
         let mut waiting: BTreeMap<usize, BTreeSet<usize>> =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::engine::{NotPrepared, PackageSet, prepare_engine};
 use super::graph::Graph;
+use super::memory::Memory;
 use super::packages::{Packages, PolicyFile};
 use super::report::problem;
 use super::source::SourceFile;
@@ -97,10 +98,12 @@ fn parse(file: &SourceFile) -> Result<PolicyFile, Box<Problem>> {
 fn prepare(config: &Config, packages: &Packages, graph: &Graph, problems: &mut Problems) -> Sets {
     let mut distinct: BTreeMap<BTreeSet<PackageName>, Option<Arc<PackageSet>>> = BTreeMap::new();
     let mut sets = Sets::new();
+    let memory = Memory::new();
     for role in config.roles.values() {
         let names: BTreeSet<_> = role.policies.iter().chain(packages.global()).cloned().collect();
+        let number = distinct.len();
         let set = distinct.entry(names.clone()).or_insert_with(|| {
-            PackageSet::prepare(packages, graph, &names)
+            PackageSet::prepare(packages, graph, &names, number, &memory)
                 .map_err(|error| problems.push(unprepared(&role.name.to_string(), error)))
                 .ok()
                 .map(Arc::new)

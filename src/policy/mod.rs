@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files ─► scan ─► syntax ─► packages ─► collect, resolve ─► graph ─► lint ─► one engine per package set
-//! facts ─► failed keys? ─► engine ─► result ─► merge ─► Grant | Require | Refusal
+//! facts ─► failed keys? ─► projection ─► memory or engine ─► result ─► merge ─► Grant | Require | Refusal
 //! ```
 //! Never here: network, environment, randomness, a clock other than the decision's, and a default that allows.
 
@@ -20,8 +20,10 @@ mod graph;
 mod known;
 mod lint;
 mod load;
+mod memory;
 mod merge;
 mod packages;
+mod projection;
 mod reference;
 mod regorus_error;
 mod report;
@@ -48,9 +50,12 @@ use crate::config::{Config, DenialDetail, Problems, Role};
 use crate::domain::{Code, Refusal, RoleName};
 use crate::facts::{Facts, Operation, SourceFailure};
 use crate::secret::Fingerprint;
-use engine::{EngineInput, PackageSet};
+use engine::PackageSet;
 use merge::{Asked, Merged};
 use packages::Packages;
+
+/// What every package answered.
+type Results = Arc<Vec<PackageResult>>;
 
 /// All packages, loaded, analysed and prepared.
 pub struct Policy {
@@ -99,7 +104,7 @@ impl Policy {
         let (results, merged) = self.judge(asked, &facts);
         let judged = Judged {
             facts: Arc::new(facts),
-            results: Arc::new(results),
+            results,
             revision: self.revision,
             configuration: self.configuration,
         };
@@ -128,11 +133,11 @@ impl Policy {
         describe::roles(self)
     }
 
-    fn judge(&self, asked: Asked<'_>, facts: &Facts) -> (Vec<PackageResult>, Merged) {
+    fn judge(&self, asked: Asked<'_>, facts: &Facts) -> (Results, Merged) {
         let found = self.prepared(asked.role, facts.input().operation, facts.failed());
         let set = match found {
             Ok(set) => set,
-            Err(refusal) => return (Vec::new(), Merged::Deny(refusal)),
+            Err(refusal) => return (Results::default(), Merged::Deny(refusal)),
         };
         let (results, merged) = self.evaluate(set, asked, facts.input_json(), facts.now());
         if let Merged::Deny(refusal) = &merged
@@ -181,17 +186,16 @@ impl Policy {
         asked: Asked<'_>,
         input_json: &str,
         now: jiff::Timestamp,
-    ) -> (Vec<PackageResult>, Merged) {
-        match EngineInput::read(input_json) {
-            Ok(input) => {
-                let results = set.evaluate(input, now, self.limit);
+    ) -> (Results, Merged) {
+        match set.answer(input_json, now, self.limit) {
+            Ok(results) => {
                 let merged = merge::merge(asked, &results);
                 (results, merged)
             }
             Err(failure) => {
                 let message = format!("denied {}: a policy could not be evaluated", asked.role.name);
                 let refusal = Refusal::new(Code::PolicyFailed, message).with_detail(failure.to_string());
-                (Vec::new(), Merged::Deny(refusal))
+                (Results::default(), Merged::Deny(refusal))
             }
         }
     }

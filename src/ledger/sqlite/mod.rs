@@ -29,6 +29,7 @@ use self::batch::Batch;
 use self::writer::{Message, Pending, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
+use super::in_flight::Exchanges;
 use super::settings::LedgerSettings;
 use crate::clock::Clock;
 
@@ -59,6 +60,7 @@ pub(super) struct Store {
     durability: Durability,
     id: [u8; 16],
     earlier: i64,
+    in_flight: Exchanges,
 }
 
 impl Store {
@@ -72,13 +74,23 @@ impl Store {
         let earlier = queries::last_decision(&opened.connection)?;
         let reader = Reader::open(&settings.sqlite)?;
         let (queue, messages) = mpsc::channel(QUEUE);
-        let (writer, id) = Writer::start(opened, settings, clock)?;
+        let in_flight = Exchanges::default();
+        let (writer, id) = Writer::start(opened, settings, clock, in_flight.clone())?;
         let head = writer.shared_head();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
             .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id, earlier })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            reader,
+            head,
+            durability,
+            id,
+            earlier,
+            in_flight,
+        })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -94,6 +106,11 @@ impl Store {
     async fn send(&self, message: Message) -> Result<(), Unavailable> {
         let queue = self.queue.as_ref().ok_or(Unavailable::Stopped)?;
         queue.send(message).await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// Exchanges under way.
+    pub(super) const fn in_flight(&self) -> &Exchanges {
+        &self.in_flight
     }
 
     /// Connections for reading.

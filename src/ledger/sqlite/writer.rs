@@ -1,11 +1,13 @@
 //! The one thread that writes: takes one step, then all that wait, and commits them together.
 //!
-//! No timer forms the batches: under load they form by themselves, and an idle store adds no delay. Replies go out
-//! after the commit, never before. A transaction that fails fails every step in it; the next one tries again.
+//! While more exchanges are under way than wait here, it lets a moment pass for those that are about to ask; an idle store
+//! adds no delay. Replies go out after the commit, never before. A transaction that fails fails every step in it; the
+//! next one tries again.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -19,12 +21,20 @@ use crate::clock::Clock;
 use crate::ledger::chain::Head;
 use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::event::Events;
+use crate::ledger::in_flight::Exchanges;
 use crate::ledger::settings::LedgerSettings;
 use crate::secret::Fingerprint;
 use crate::telemetry;
 
 /// Most steps in one transaction.
 const BATCH: usize = 256;
+
+/// A moment in which others may ask. Somebody who is slow, at a target that takes a second for one, costs a commit no more
+/// than one of these.
+const MOMENT: Duration = Duration::from_micros(200);
+
+/// Most moments that a batch is gathered for, however many come.
+const MOMENTS: u32 = 10;
 
 /// Frames whose numbers are remembered; then the memory starts over.
 const FRAMES: usize = 4096;
@@ -96,6 +106,7 @@ pub(super) struct Writer {
     sweep: upkeep::Sweep,
     events: Option<Events>,
     clock: Clock,
+    in_flight: Exchanges,
     /// Held until the connection is closed: fields are dropped in this order.
     _lock: File,
 }
@@ -111,6 +122,7 @@ impl Writer {
         opened: Opened,
         settings: &LedgerSettings,
         clock: Clock,
+        in_flight: Exchanges,
     ) -> Result<(Self, [u8; 16]), LedgerError> {
         let Opened { mut connection, lock } = opened;
         let reserve = Reserve::lay(settings, &connection);
@@ -133,7 +145,18 @@ impl Writer {
         let frames = HashMap::new();
         let sweep = upkeep::Sweep::default();
         Ok((
-            Self { connection, head, shared_head, frames, reserve, sweep, events, clock, _lock: lock },
+            Self {
+                connection,
+                head,
+                shared_head,
+                frames,
+                reserve,
+                sweep,
+                events,
+                clock,
+                in_flight,
+                _lock: lock,
+            },
             store,
         ))
     }
@@ -147,10 +170,21 @@ impl Writer {
     pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let _obituary = Obituary;
         while let Some(first) = messages.blocking_recv() {
-            // On a busy machine, those who are about to ask run first and share the commit; on an idle one this is nothing.
-            std::thread::yield_now();
-            let mut works = Vec::new();
-            let mut next = Some(first);
+            let works = self.gather(first, &mut messages);
+            self.carry_out(works);
+        }
+        if let Some(events) = self.events.take() {
+            events.finish();
+        }
+        self.fold_log();
+    }
+
+    /// Takes all that wait, and for a bounded time those who are about to: as long as somebody comes in each moment.
+    fn gather(&self, first: Message, messages: &mut mpsc::Receiver<Message>) -> Vec<Box<dyn Work>> {
+        let mut works = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..MOMENTS {
+            let before = works.len();
             while let Some(message) = next {
                 match message {
                     Message::Work(work) => works.push(work),
@@ -159,12 +193,14 @@ impl Writer {
                 }
                 next = if works.len() < BATCH { messages.try_recv().ok() } else { None };
             }
-            self.carry_out(works);
+            // Half: while it commits, the others come as far as here.
+            if works.len() >= (self.in_flight.count() / 2).min(BATCH) || works.len() == before {
+                break;
+            }
+            std::thread::sleep(MOMENT);
+            next = messages.try_recv().ok();
         }
-        if let Some(events) = self.events.take() {
-            events.finish();
-        }
-        self.fold_log();
+        works
     }
 
     /// Moves the write-ahead log into the file, so that after an orderly end the one file is all of the store. SQLite does

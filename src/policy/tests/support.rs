@@ -131,7 +131,7 @@ pub(in crate::policy) fn ask(
     policy: &Policy,
     packages: &[&str],
     alter: impl FnOnce(&mut Input),
-) -> (Vec<PackageResult>, Merged) {
+) -> (Arc<Vec<PackageResult>>, Merged) {
     let role = role(packages);
     let facts = facts_for(role.clone());
     let mut input = facts.input().clone();
