@@ -4,6 +4,7 @@
 //! It decides nothing itself, and every way out of it leaves a record.
 
 mod limit;
+mod operate;
 mod own;
 
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use own::{IssuerKeys, Readiness, Recorded, RecordedOutcome, Whoami};
+pub use own::{IssuerKeys, Read, Readiness, Recorded, RecordedOutcome, Whoami};
 
 use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::domain::{Ask, Code, DecisionId, Refusal};
 use crate::facts::{Facts, Gatherer};
 use crate::identity::Identity;
 use crate::lease;
-use crate::ledger::{Authorised, Leased, Ledger, Refused};
+use crate::ledger::{AskedFor, Authorised, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
 use crate::provider::Providers;
 use crate::telemetry::{self, Step};
@@ -173,15 +174,15 @@ impl Broker {
             }
         };
         fail::fail_point!("after_authenticate");
-        let (role, configuration) = (ask.role.as_str(), loaded.config.revision);
+        let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
         if let Err(refusal) = self.limiter.admit(caller.principal()) {
-            let who = Refused::Identified { caller: &caller, role, configuration };
+            let who = Refused::Identified { caller: &caller, asked, configuration };
             return self.refuse(decision, who, refusal).await;
         }
         match Step::Facts.run(loaded.gatherer.gather(caller, ask, decision)).await {
             Ok(facts) => Ok(facts),
             Err(failed) => {
-                let who = Refused::Identified { caller: &failed.caller, role, configuration };
+                let who = Refused::Identified { caller: &failed.caller, asked, configuration };
                 self.refuse(decision, who, failed.refusal).await
             }
         }

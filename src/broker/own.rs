@@ -1,5 +1,6 @@
 //! What a caller may do besides asking for a credential: see who it is, and look after its own leases and decisions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,11 +8,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Broker;
+use super::{Broker, Denied};
 use crate::config::Role;
-use crate::domain::{Code, DecisionId, IssuerName, LeaseId, Reason, Refusal, RoleName, ScopeName, Ttl};
+use crate::domain::{
+    Code, DecisionId, IssuerName, LeaseId, Operation, OperationAsk, Reason, Refusal, RoleName, ScopeName, Ttl,
+};
 use crate::identity::Caller;
-use crate::ledger::{DecisionRecord, EndHow, Ending, LeaseStatus, ToEnd};
+use crate::ledger::{DecisionRecord, EndHow, Ending, LeaseStatus, Permitted, ToEnd};
 use crate::provider::Ended;
 use crate::secret::LeaseSecret;
 
@@ -24,6 +27,15 @@ pub struct Whoami {
     pub roles: Vec<Arc<Role>>,
 }
 
+/// A recorded decision, as far as its reader may see it.
+#[derive(Debug)]
+pub enum Read {
+    /// The reader caused it.
+    Own(Recorded),
+    /// Policy lets the reader see whatever the record holds.
+    Whole(Box<DecisionRecord>),
+}
+
 /// A recorded decision, as the one who caused it may read it.
 #[derive(Debug)]
 pub struct Recorded {
@@ -31,7 +43,7 @@ pub struct Recorded {
     pub decision: DecisionId,
     /// When.
     pub at: Timestamp,
-    /// The role asked for.
+    /// The role asked for; empty unless a credential was.
     pub role: String,
     /// How it ended.
     pub outcome: RecordedOutcome,
@@ -56,6 +68,8 @@ pub enum RecordedOutcome {
         /// Lifetime that would be granted.
         ttl: Ttl,
     },
+    /// Something else than a credential was permitted.
+    Permitted,
     /// With a refusal; its `detail` is empty.
     Refused(Refusal),
 }
@@ -141,28 +155,54 @@ impl Broker {
         self.ledger.lease_status(id, secret).await
     }
 
-    /// A decision of the principal and tenant that `token` is.
+    /// A decision: one's own, told as it was, or by `decision.read` any of the tenants within reach, whole.
     ///
     /// # Errors
-    /// A refusal of the token; `decision_unknown`, for an unknown decision and somebody else's alike;
+    /// A refusal of the token; `decision_unknown`, for an unknown decision and one out of reach alike;
     /// `store_unavailable`.
-    pub async fn decision(&self, token: &SecretString, id: DecisionId) -> Result<Recorded, Refusal> {
+    pub async fn decision(
+        &self,
+        token: &SecretString,
+        id: DecisionId,
+        source_ip: Option<IpAddr>,
+    ) -> Result<Read, Refusal> {
         let caller = self.loaded().identity.authenticate(token).await?;
         let record = self.ledger.decision(id).await.map_err(|error| {
             Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
         })?;
-        let own = |record: &DecisionRecord| {
+        let own = |record: &&DecisionRecord| {
             record.tenant == caller.tenant().as_str() && record.principal == caller.principal().as_str()
         };
-        let record = record
-            .filter(own)
-            .ok_or_else(|| Refusal::new(Code::DecisionUnknown, "there is no such decision of yours"))?;
-        Ok(Recorded {
-            decision: record.decision,
-            at: record.at,
-            role: record.role.clone(),
-            outcome: outcome(&record)?,
-        })
+        if let Some(record) = record.as_ref().filter(own) {
+            let (decision, at, role) = (record.decision, record.at, record.role.clone());
+            return Ok(Read::Own(Recorded { decision, at, role, outcome: outcome(record)? }));
+        }
+        // Decided before a look at what was found: who may not read learns nothing of what there is.
+        let ask = OperationAsk {
+            operation: Operation::DecisionRead,
+            tenant: None,
+            filter: [("decision", id.to_string())].into(),
+            source_ip,
+        };
+        let reachable = self.reach(token, &ask).await?;
+        record
+            .filter(|record| reachable.is_some_and(|permitted| permitted.tenants().include(&record.tenant)))
+            .map(|record| Read::Whole(Box::new(record)))
+            .ok_or_else(|| Refusal::new(Code::DecisionUnknown, "there is no such decision of yours"))
+    }
+
+    /// What policy permits of `ask`; none if it does not, so that the answer is that of a thing which is not there.
+    async fn reach(&self, token: &SecretString, ask: &OperationAsk) -> Result<Option<Permitted>, Refusal> {
+        if !self.loaded().policy.decides(ask.operation) {
+            return Ok(None);
+        }
+        match self.operate(token, ask).await {
+            Ok(permitted) => Ok(Some(permitted)),
+            Err(Denied { refusal, .. }) if matches!(refusal.code, Code::NotAllowed | Code::PolicyDenied) => {
+                Ok(None)
+            }
+            Err(Denied { refusal, .. }) => Err(refusal),
+        }
     }
 
     /// Whether requests can be served.
@@ -194,6 +234,7 @@ fn outcome(record: &DecisionRecord) -> Result<RecordedOutcome, Refusal> {
             ttl: Ttl,
             scopes: Vec<ScopeName>,
         },
+        Permit,
         Refused {
             code: String,
             message: String,
@@ -206,6 +247,7 @@ fn outcome(record: &DecisionRecord) -> Result<RecordedOutcome, Refusal> {
     Ok(match stored {
         Stored::Allow { ttl, scopes } => RecordedOutcome::Allowed { ttl, scopes, dies_by: record.dies_by },
         Stored::WouldAllow { ttl, scopes } => RecordedOutcome::WouldAllow { ttl, scopes },
+        Stored::Permit => RecordedOutcome::Permitted,
         Stored::Refused { code, message, reasons } => {
             let code = Code::ALL.iter().copied().find(|known| known.as_str() == code).ok_or_else(damaged)?;
             let reasons = reasons.iter().map(reason).collect::<Option<_>>().ok_or_else(damaged)?;

@@ -28,8 +28,8 @@ pub use role::{
     TtlLimits, VaultRole, VaultScope,
 };
 pub use settings::{
-    AuditSettings, DenialDetail, FactSource, Limits, ServerSettings, Settings, SourceAuth, StoreSettings,
-    TlsSettings,
+    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SourceAuth,
+    StoreSettings, TlsSettings,
 };
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};

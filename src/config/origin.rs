@@ -15,6 +15,9 @@ pub const TOKEN_KEYS: &[&str] = &["branch", "environment"];
 /// Keys of `input.resource`; those of `labels` are open.
 pub const RESOURCE_KEYS: &[&str] = &["role", "provider", "tenant", "environment", "labels", "scopes"];
 
+/// Keys of `input.resource` in an operation that no role decides; those of `filter` are open.
+pub const OPERATION_RESOURCE_KEYS: &[&str] = &["tenant", "all_tenants", "filter"];
+
 /// Who owns the fact `key` already, whatever sources and roles there are; neither of them may fill it.
 pub(super) fn owner(key: &str) -> Option<&'static str> {
     if SERVER_KEYS.contains(&key) {

@@ -1,6 +1,6 @@
 //! `tollgate.toml`: the server, its store, and what applies to all roles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::domain::{FactKey, IssuerUrl, TenantName};
+use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub denials: DenialDetail,
     /// Folder of Rego packages, `../policies` beside the configuration directory unless written.
     pub policies: PathBuf,
+    /// `[operations]`.
+    pub operations: Operations,
     /// `[sources.<name>]`: verified facts over HTTP.
     pub sources: BTreeMap<String, FactSource>,
 }
@@ -90,6 +92,15 @@ pub struct Limits {
     pub refusals_per_minute: u32,
     /// Exchanges per principal and minute; 120 unless written.
     pub exchanges_per_minute: u32,
+}
+
+/// `[operations]`: who may do what else than ask for a credential.
+#[derive(Debug, Default)]
+pub struct Operations {
+    /// The packages that decide each operation; one that is not here is denied to everybody.
+    pub packages: BTreeMap<Operation, Vec<PackageName>>,
+    /// Operations in which identities of `server.tenant` reach every tenant.
+    pub all_tenants: BTreeSet<Operation>,
 }
 
 /// How much of a denial the caller sees.

@@ -40,6 +40,8 @@ pub(super) const FILES: &[(&str, &str)] = embedded![
     "policies/ci/runner.rego",
     "policies/ci/tenant.rego",
     "policies/global/guard_rail.rego",
+    "policies/ops/incident.rego",
+    "policies/ops/security.rego",
     "policies/vault/app.rego",
 ];
 

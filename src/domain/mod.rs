@@ -8,6 +8,7 @@ mod credential;
 mod id;
 mod issuer_url;
 mod name;
+mod operation;
 mod principal;
 mod refusal;
 mod scalar;
@@ -23,6 +24,7 @@ pub use issuer_url::{InvalidIssuerUrl, IssuerUrl};
 pub use name::{
     AttributeName, FactKey, InvalidName, IssuerName, PackageName, RoleName, ScopeName, TargetName, TenantName,
 };
+pub use operation::{Operation, OperationAsk, Tenants, UnknownOperation};
 pub use principal::{InvalidPrincipal, PrincipalKey};
 pub use refusal::{Reason, Refusal};
 pub use scalar::Scalar;

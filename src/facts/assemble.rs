@@ -8,11 +8,11 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::{Context, IdentityInput, Input, Operation, Origin, Resource, SourceFailure};
+use super::{Context, IdentityInput, Input, Origin, Resource, SourceFailure};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::origin::TOKEN_KEYS;
 use crate::config::{Role, Row, Target, TargetKind};
-use crate::domain::{Ask, AttributeName, FactKey, Scalar, ScopeName, Ttl};
+use crate::domain::{Ask, AttributeName, FactKey, Operation, Scalar, ScopeName, Ttl};
 use crate::identity::Caller;
 
 /// Prefix of the table columns that become labels.
@@ -37,7 +37,7 @@ pub(super) struct Pieces<'a> {
 }
 
 /// Key path to origin.
-type Origins = BTreeMap<String, Origin>;
+pub(super) type Origins = BTreeMap<String, Origin>;
 
 impl Pieces<'_> {
     /// The input, and the origin of every key that it has or that a failed source should have filled.
@@ -47,7 +47,7 @@ impl Pieces<'_> {
         let sourced = std::mem::take(&mut self.sourced);
         let input = Input {
             operation: Operation::Mint,
-            identity: self.identity(&mut origins),
+            identity: identity(self.caller, self.now, &mut origins),
             runner: None,
             resource: self.resource(&mut origins),
             context: self.context(sourced, &mut origins),
@@ -57,28 +57,6 @@ impl Pieces<'_> {
             origins.insert(path.clone(), Origin::Source(failure.source.clone()));
         }
         (input, origins)
-    }
-
-    fn identity(&self, origins: &mut Origins) -> IdentityInput {
-        let caller = self.caller;
-        let attributes = own(caller.attributes());
-        for key in RESERVED_IDENTITY_KEYS.iter().copied().chain(attributes.keys().map(String::as_str)) {
-            let origin = if key == "age_seconds" { Origin::Server } else { Origin::Token };
-            origins.insert(path("identity", key), origin);
-        }
-        let age = self.now.duration_since(caller.issued_at()).as_secs();
-        IdentityInput {
-            issuer: caller.issuer_url().as_str().to_owned(),
-            kind: caller.kind().to_owned(),
-            subject: caller.subject().to_owned(),
-            principal: caller.principal().as_str().to_owned(),
-            tenant: caller.tenant().as_str().to_owned(),
-            trust: caller.trust(),
-            // Within the accepted skew a token may be from the future; it is then as young as can be.
-            age_seconds: u64::try_from(age).unwrap_or(0),
-            attributes,
-            claims: Arc::clone(caller.claims()),
-        }
     }
 
     fn resource(&self, origins: &mut Origins) -> Resource {
@@ -136,11 +114,11 @@ impl Pieces<'_> {
         if self.ask.source_ip.is_some() {
             origins.insert("context.source_ip".to_owned(), Origin::Server);
         }
-        let local = self.zone.to_datetime(self.now);
+        let (time, weekday) = clock_face(self.zone, self.now);
         Context {
-            time: format!("{:02}:{:02}", local.hour(), local.minute()),
+            time,
             timestamp: self.now.to_string(),
-            weekday: weekday(local.weekday()).to_owned(),
+            weekday,
             source_ip: self.ask.source_ip.map(|address| address.to_canonical().to_string()),
             requested_ttl: self.ttl.as_minutes(),
             requested_ttl_seconds: self.ttl.as_secs(),
@@ -158,8 +136,36 @@ impl Pieces<'_> {
     }
 }
 
+/// `input.identity`, and the origin of every key in it.
+pub(super) fn identity(caller: &Caller, now: Timestamp, origins: &mut Origins) -> IdentityInput {
+    let attributes = own(caller.attributes());
+    for key in RESERVED_IDENTITY_KEYS.iter().copied().chain(attributes.keys().map(String::as_str)) {
+        let origin = if key == "age_seconds" { Origin::Server } else { Origin::Token };
+        origins.insert(path("identity", key), origin);
+    }
+    let age = now.duration_since(caller.issued_at()).as_secs();
+    IdentityInput {
+        issuer: caller.issuer_url().as_str().to_owned(),
+        kind: caller.kind().to_owned(),
+        subject: caller.subject().to_owned(),
+        principal: caller.principal().as_str().to_owned(),
+        tenant: caller.tenant().as_str().to_owned(),
+        trust: caller.trust(),
+        // Within the accepted skew a token may be from the future; it is then as young as can be.
+        age_seconds: u64::try_from(age).unwrap_or(0),
+        attributes,
+        claims: Arc::clone(caller.claims()),
+    }
+}
+
+/// `HH:MM` and the weekday of `now` in `zone`.
+pub(super) fn clock_face(zone: &TimeZone, now: Timestamp) -> (String, String) {
+    let local = zone.to_datetime(now);
+    (format!("{:02}:{:02}", local.hour(), local.minute()), weekday(local.weekday()).to_owned())
+}
+
 /// The path of a key. There are dozens per request: joining is a quarter of the work of formatting.
-fn path(part: &str, key: &str) -> String {
+pub(super) fn path(part: &str, key: &str) -> String {
     [part, ".", key].concat()
 }
 

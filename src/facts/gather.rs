@@ -13,14 +13,17 @@ use super::source::Source;
 use super::{Facts, Ungathered, declared};
 use crate::clock::Clock;
 use crate::config::{Config, Role, Row};
-use crate::domain::{Ask, Code, DecisionId, Refusal, RoleName, ScopeName};
+use crate::domain::{Ask, Code, DecisionId, Operation, Refusal, RoleName, ScopeName, TenantName};
 use crate::identity::Caller;
 
 /// Gathers facts for requests.
 #[derive(Debug)]
 pub struct Gatherer {
-    zone: TimeZone,
-    clock: Clock,
+    pub(super) zone: TimeZone,
+    pub(super) clock: Clock,
+    /// The server's own tenant, and the operations in which its identities reach every other.
+    pub(super) operator: TenantName,
+    pub(super) all_tenants: BTreeSet<Operation>,
     roles: HashMap<RoleName, Bound>,
 }
 
@@ -38,7 +41,13 @@ impl Gatherer {
         }
         let bind = |(name, role): (&RoleName, _)| Ok((name.clone(), Bound::new(config, &sources, role)?));
         let roles = config.roles.iter().map(bind).collect::<Result<_, SetupError>>()?;
-        Ok(Self { zone: config.settings.zone.clone(), clock, roles })
+        Ok(Self {
+            zone: config.settings.zone.clone(),
+            clock,
+            operator: config.settings.server.tenant.clone(),
+            all_tenants: config.settings.operations.all_tenants.clone(),
+            roles,
+        })
     }
 
     /// Resolves the role and its target, checks what was asked against the role, and asks its sources.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::domain::Trust;
+use crate::domain::{Operation, Trust};
 
 /// `input`: what a policy sees.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -28,17 +28,6 @@ pub struct Input {
     pub context: Context,
     /// All that the caller merely claimed, under the keys that the role admits.
     pub declared: BTreeMap<String, Value>,
-}
-
-/// `input.operation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-pub enum Operation {
-    /// Issue a credential.
-    #[serde(rename = "mint")]
-    Mint,
-    /// Read a decision of one's own tenant.
-    #[serde(rename = "decision.read")]
-    DecisionRead,
 }
 
 /// `input.identity`.

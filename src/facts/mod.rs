@@ -11,6 +11,7 @@ mod bound;
 mod declared;
 mod gather;
 mod input;
+mod operation;
 mod schema;
 mod source;
 #[cfg(test)]
@@ -18,8 +19,9 @@ mod tests;
 
 pub use bound::SetupError;
 pub use gather::Gatherer;
-pub use input::{Context, IdentityInput, Input, Operation, Resource, Runner};
-pub use schema::input_schema;
+pub use input::{Context, IdentityInput, Input, Resource, Runner};
+pub use operation::{OperationContext, OperationFacts, OperationInput, OperationResource};
+pub use schema::{input_schema, operation_schema};
 pub use source::{InvalidSource, InvalidTemplate};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,18 +1,31 @@
 //! The JSON Schema of the policy input, generated from its types so that it cannot drift from them.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::Input;
+use super::{Input, OperationInput};
 
 /// Names this version of the contract. A URN, because nothing needs to be fetched to use it (RFC 8141).
 const SCHEMA_ID: &str = "urn:tollgate:policy-input:1";
 
-/// The JSON Schema (draft 2020-12) of what a policy sees as `input`.
+/// The same for operations that no role decides.
+const OPERATION_SCHEMA_ID: &str = "urn:tollgate:operation-input:1";
+
+/// The JSON Schema (draft 2020-12) of what a policy of a role sees as `input`.
 pub fn input_schema() -> Value {
+    schema_of::<Input>(SCHEMA_ID)
+}
+
+/// The JSON Schema (draft 2020-12) of what a policy of `[operations]` sees as `input`.
+pub fn operation_schema() -> Value {
+    schema_of::<OperationInput>(OPERATION_SCHEMA_ID)
+}
+
+fn schema_of<T: JsonSchema>(id: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<Input>();
-    schema.insert("$id".to_owned(), SCHEMA_ID.into());
+    let mut schema = generator.into_root_schema_for::<T>();
+    schema.insert("$id".to_owned(), id.into());
     schema.to_value()
 }
 
@@ -23,7 +36,7 @@ mod tests {
 
     use super::*;
     use crate::config::attributes::RESERVED_IDENTITY_KEYS;
-    use crate::config::origin::{RESOURCE_KEYS, SERVER_KEYS};
+    use crate::config::origin::{OPERATION_RESOURCE_KEYS, RESOURCE_KEYS, SERVER_KEYS};
     use crate::facts::Runner;
     use crate::facts::testing::plain_facts;
 
@@ -95,14 +108,16 @@ mod tests {
             }
         }
         visit(&input_schema(), "input");
+        visit(&operation_schema(), "input");
     }
 
     #[test]
     fn every_key_is_described() {
-        let schema = input_schema();
-        for (name, part) in schema["$defs"].as_object().unwrap() {
-            for (key, described) in part["properties"].as_object().into_iter().flatten() {
-                assert!(described["description"].is_string(), "{name}.{key}");
+        for schema in [input_schema(), operation_schema()] {
+            for (name, part) in schema["$defs"].as_object().unwrap() {
+                for (key, described) in part["properties"].as_object().into_iter().flatten() {
+                    assert!(described["description"].is_string(), "{name}.{key}");
+                }
             }
         }
     }
@@ -123,5 +138,9 @@ mod tests {
         assert_eq!(fixed("IdentityInput"), sorted(RESERVED_IDENTITY_KEYS));
         assert_eq!(fixed("Context"), sorted(SERVER_KEYS));
         assert_eq!(fixed("Resource"), sorted(RESOURCE_KEYS));
+        let operation = operation_schema();
+        let mut names = keys(&operation["$defs"]["OperationResource"]);
+        names.sort_unstable();
+        assert_eq!(names, sorted(OPERATION_RESOURCE_KEYS));
     }
 }

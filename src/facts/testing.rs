@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Context, Facts, IdentityInput, Input, Operation, Resource};
+use super::{Context, Facts, IdentityInput, Input, OperationFacts, Resource};
 use crate::config::{JwtRole, JwtTarget, ProviderRole, Role, ScopeSpec, Target, TargetKind, TtlLimits};
-use crate::domain::{Ask, DecisionId, Ttl};
+use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
 use crate::identity::testing::caller;
 
 /// A role `deploy` of the `jwt` target `api` with the scopes `read` and `write`, decided by `ci.deploy`.
@@ -115,4 +115,26 @@ pub(crate) fn plain_facts(token: &str, now: Timestamp) -> Facts {
     let role = role();
     let ask = ask(&role);
     facts(token, now, role, TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() }), ask)
+}
+
+/// Facts for asking for `operation` within `tenants` with `token`, at `now`.
+pub(crate) fn operation_facts(
+    token: &str,
+    now: Timestamp,
+    operation: Operation,
+    tenants: Tenants,
+) -> OperationFacts {
+    OperationFacts {
+        decision: DecisionId::new(
+            now.as_millisecond().unsigned_abs(),
+            &crate::clock::random_bytes().unwrap(),
+        ),
+        now,
+        caller: caller(token, now),
+        operation,
+        tenants,
+        input_json: json!({ "operation": operation, "resource": { "filter": { "role": "deploy" } } })
+            .to_string(),
+        origins: BTreeMap::default(),
+    }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::testing::Bench;
-use super::{EndHow, Ending, Refused};
-use crate::domain::{Code, DecisionId, Refusal, Revocability};
-use crate::policy::testing::{grant, judged};
+use super::{AskedFor, EndHow, Ending, Refused};
+use crate::domain::{Code, DecisionId, Operation, Refusal, Revocability, Tenants};
+use crate::facts;
+use crate::policy::testing::{grant, judged, judged_operation, permit};
 use crate::secret::LeaseSecret;
 
 /// One test per rule, each on a new store made by `$new`.
@@ -41,6 +42,7 @@ mod sqlite {
         an_abandoned_authorisation_that_may_live_stays_listed
         a_decision_reads_back_whole
         refusals_and_dry_runs_are_recorded
+        operations_are_recorded_by_their_name
         s_09_refusals_above_the_rate_are_counted_not_recorded
         s_10_a_change_of_configuration_is_a_record
         what_was_done_verifies
@@ -108,7 +110,7 @@ async fn i_10_a_retry_with_its_key_supersedes_the_first_attempt(bench: Bench) {
 
 async fn i_10_a_retry_of_another_request_conflicts(bench: Bench) {
     leased(&bench, "token", Some("key")).await;
-    let mut facts = crate::facts::testing::ask(&crate::facts::testing::role());
+    let mut facts = facts::testing::ask(&facts::testing::role());
     facts.idempotency_key = Some("key".parse().unwrap());
     facts.ttl = Some("5m".parse().unwrap());
     let other = bench.planned_ask("token", facts);
@@ -297,7 +299,7 @@ async fn refusals_and_dry_runs_are_recorded(bench: Bench) {
     let caller = crate::identity::testing::caller("token", bench.clock.now());
     let early = DecisionId::new(1, &[3; 10]);
     let configuration = crate::secret::Fingerprint::of(b"configuration");
-    let who = Refused::Identified { caller: &caller, role: "deploy/x", configuration };
+    let who = Refused::Identified { caller: &caller, asked: AskedFor::Role("deploy/x"), configuration };
     bench.ledger.refuse(who, early, &Refusal::new(Code::RoleUnknown, "no such role")).await;
     let record = bench.ledger.decision(early).await.unwrap().unwrap();
     assert_eq!((record.role.as_str(), record.principal.as_str()), ("deploy/x", "github:repository:1234"));
@@ -311,6 +313,35 @@ async fn refusals_and_dry_runs_are_recorded(bench: Bench) {
     assert!(bench.unleased().await.is_empty());
     // A dry run does not use the token up.
     leased(&bench, "dry", None).await;
+}
+
+async fn operations_are_recorded_by_their_name(bench: Bench) {
+    let tenants = Tenants::One("default".parse().unwrap());
+    let facts =
+        |operation| facts::testing::operation_facts("token", bench.clock.now(), operation, tenants.clone());
+    let permitted = bench.ledger.note_permit(permit(facts(Operation::LeaseList))).await.unwrap();
+    assert_eq!((permitted.operation(), permitted.tenants()), (Operation::LeaseList, &tenants));
+    let record = bench.ledger.decision(permitted.decision()).await.unwrap().unwrap();
+    assert_eq!((record.operation.as_str(), record.result.as_str()), ("lease.list", "permit"));
+    assert_eq!((record.role.as_str(), &record.outcome["is"]), ("", &"permit".into()));
+    assert_eq!(record.input.unwrap()["resource"]["filter"]["role"], "deploy");
+
+    let judged = judged_operation(facts(Operation::Block));
+    let decision = judged.facts().decision();
+    let refusal = Refusal::new(Code::NotAllowed, "no");
+    bench.ledger.refuse(Refused::Operation(&judged), decision, &refusal).await;
+    let caller = crate::identity::testing::caller("token", bench.clock.now());
+    let (early, asked) = (DecisionId::new(1, &[3; 10]), AskedFor::Operation(Operation::AuditRead));
+    let configuration = crate::secret::Fingerprint::of(b"configuration");
+    let who = Refused::Identified { caller: &caller, asked, configuration };
+    bench.ledger.refuse(who, early, &Refusal::new(Code::RateLimited, "too often")).await;
+    for (id, operation, result) in [(decision, "block", "not_allowed"), (early, "audit.read", "rate_limited")]
+    {
+        let record = bench.ledger.decision(id).await.unwrap().unwrap();
+        assert_eq!((record.operation.as_str(), record.result.as_str()), (operation, result));
+    }
+    let report = bench.verify().await;
+    assert!(report.is_sound(), "{:?}", report.findings);
 }
 
 async fn s_09_refusals_above_the_rate_are_counted_not_recorded(bench: Bench) {

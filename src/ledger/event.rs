@@ -55,9 +55,11 @@ pub enum About {
         decision: DecisionId,
         /// Who asked.
         principal: String,
-        /// For what.
+        /// For what; empty unless it was a credential.
         role: String,
-        /// `allow`, `would_allow` or a refusal code.
+        /// What was decided: `mint`, `lease.list`, …
+        operation: &'static str,
+        /// `allow`, `would_allow`, `permit` or a refusal code.
         result: &'static str,
     },
     /// A new lease.

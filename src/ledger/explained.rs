@@ -17,17 +17,17 @@ pub struct DecisionRecord {
     pub version: u32,
     /// The decision.
     pub decision: DecisionId,
-    /// What was decided: `mint`, `decision.read`.
+    /// What was decided: `mint`, `lease.list`, …
     pub operation: String,
     /// The caller's tenant.
     pub tenant: String,
     /// The caller's principal key.
     pub principal: String,
-    /// The role asked for.
+    /// The role asked for; empty unless a credential was.
     pub role: String,
     /// The decision's time: what every rule saw as now.
     pub at: Timestamp,
-    /// `allow`, `would_allow` or a refusal code.
+    /// `allow`, `would_allow`, `permit` or a refusal code.
     pub result: String,
     /// SHA-256 of the token's header and payload, with the dot between them, hex.
     pub token: String,
@@ -43,7 +43,7 @@ pub struct DecisionRecord {
     pub table_line: Option<u64>,
     /// What each package answered.
     pub results: Vec<Value>,
-    /// `{"is": "allow" | "would_allow", ttl, scopes, tags}` or `{"is": "refused", code, message, reasons, detail}`.
+    /// `{"is": "allow" | "would_allow", ttl, scopes, tags}` `{"is": "permit"}` or `{"is": "refused", code, message, reasons, detail}`.
     pub outcome: Value,
     /// Key path to source and detail, for every key whose source failed.
     pub failed: BTreeMap<String, Value>,

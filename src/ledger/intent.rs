@@ -100,6 +100,12 @@ pub(super) struct Decide {
     pub(super) row: Arc<DecisionRow>,
 }
 
+/// Records that an operation is permitted.
+#[derive(Debug)]
+pub(super) struct Operate {
+    pub(super) row: Arc<DecisionRow>,
+}
+
 /// Records counts of refusals.
 #[derive(Debug)]
 pub(super) struct Count {

@@ -35,6 +35,8 @@ kinds! {
     Authorised "authorised";
     /// A dry run was allowed.
     WouldAllow "would_allow";
+    /// Something else than a credential was asked for, and permitted.
+    Permitted "permitted";
     /// A request was refused.
     Refused "refused";
     /// Refusals without a record of their own were counted.

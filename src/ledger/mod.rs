@@ -45,7 +45,7 @@ pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
 pub use settings::LedgerSettings;
 pub use sqlite::{Durability, Reader};
-pub use states::{Authorised, Leased, Planned, Refused, Superseded};
+pub use states::{AskedFor, Authorised, Leased, Permitted, Planned, Refused, Superseded};
 pub use verify::{Finding, FindingKind, Report};
 
 use std::sync::atomic::AtomicI64;

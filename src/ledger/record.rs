@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 
 use super::chain::Canon;
 use super::frame;
-use crate::domain::{DecisionId, Refusal, ScopeName, Ttl};
-use crate::facts::{Facts, Operation, Origin, SourceFailure};
+use super::states::AskedFor;
+use crate::domain::{DecisionId, Operation, Refusal, ScopeName, Ttl};
+use crate::facts::{Origin, SourceFailure};
 use crate::identity::Caller;
-use crate::policy::{Grant, Judged, PackageResult};
+use crate::policy::{Grant, Judged, JudgedOperation, PackageResult, Permit};
 use crate::secret::Fingerprint;
 
 /// Version of the record's schema.
@@ -33,7 +34,7 @@ pub(super) struct DecisionRow {
     pub(super) role: String,
     pub(super) at: i64,
     pub(super) operation: &'static str,
-    /// `allow`, `would_allow` or a refusal code.
+    /// `allow`, `would_allow`, `permit` or a refusal code.
     pub(super) outcome: &'static str,
     pub(super) token: Fingerprint,
     pub(super) frame: Text,
@@ -158,28 +159,60 @@ impl DecisionRow {
         Self {
             role: facts.role().name.to_string(),
             at: facts.now().as_millisecond(),
-            operation: operation(facts),
+            operation: facts.input().operation.as_str(),
             ..Self::of_caller(facts.caller(), facts.decision(), frame, &body, split.values)
         }
     }
 
-    /// The row of a caller whose request for `role` never reached policy.
+    /// The row of an operation that is permitted.
+    pub(super) fn of_permit(permit: &Permit) -> Self {
+        Self { outcome: "permit", ..Self::of_operation(permit.judged(), Outcome::Permit) }
+    }
+
+    /// The row of an operation that policy refused.
+    pub(super) fn of_refused_operation(judged: &JudgedOperation, refusal: &Refusal) -> Self {
+        let outcome = refusal.code.as_str();
+        Self { outcome, ..Self::of_operation(judged, Outcome::Refused(refusal)) }
+    }
+
+    fn of_operation(judged: &JudgedOperation, outcome: Outcome<'_>) -> Self {
+        let facts = judged.facts();
+        let split = split(facts.input_json());
+        let failed = BTreeMap::new();
+        let body = Body { results: judged.results(), failed: &failed, table_line: None, outcome };
+        let revisions = Revisions { configuration: judged.configuration(), policy: Some(judged.revision()) };
+        let frame = frame_text(facts.caller().tenant().as_str(), facts.origins(), &revisions, &split);
+        Self {
+            at: facts.now().as_millisecond(),
+            operation: facts.operation().as_str(),
+            ..Self::of_caller(facts.caller(), facts.decision(), frame, &body, split.values)
+        }
+    }
+
+    /// The row of a caller whose request for `asked` never reached policy.
     pub(super) fn of_unjudged(
         caller: &Caller,
-        role: &str,
+        asked: AskedFor<'_>,
         decision: DecisionId,
         at: i64,
         refusal: &Refusal,
         configuration: Fingerprint,
     ) -> Self {
-        let input = json!({
+        let (operation, role) = match asked {
+            AskedFor::Role(role) => (Operation::Mint, role),
+            AskedFor::Operation(operation) => (operation, ""),
+        };
+        let mut input = json!({
+            "operation": operation.as_str(),
             "identity": {
                 "issuer": caller.issuer_url(), "kind": caller.kind(), "subject": caller.subject(),
                 "principal": caller.principal(), "tenant": caller.tenant(), "trust": caller.trust(),
                 "claims": caller.claims(),
             },
-            "resource": { "role": role },
         });
+        if let (AskedFor::Role(role), Some(members)) = (asked, input.as_object_mut()) {
+            members.insert("resource".to_owned(), json!({ "role": role }));
+        }
         let split = split(&input.to_string());
         let origins = BTreeMap::new();
         let failed = BTreeMap::new();
@@ -194,6 +227,7 @@ impl DecisionRow {
         Self {
             role: role.to_owned(),
             at,
+            operation: operation.as_str(),
             outcome: refusal.code.as_str(),
             ..Self::of_caller(caller, decision, frame, &body, split.values)
         }
@@ -206,7 +240,7 @@ impl DecisionRow {
             principal: caller.principal().to_string(),
             role: String::new(),
             at: 0,
-            operation: MINT,
+            operation: Operation::Mint.as_str(),
             outcome: "",
             token: caller.token(),
             frame,
@@ -214,15 +248,6 @@ impl DecisionRow {
             input: Text::new(values),
             planned: None,
         }
-    }
-}
-
-const MINT: &str = "mint";
-
-fn operation(facts: &Facts) -> &'static str {
-    match facts.input().operation {
-        Operation::Mint => MINT,
-        Operation::DecisionRead => "decision.read",
     }
 }
 
@@ -243,6 +268,7 @@ struct Body<'a> {
 enum Outcome<'a> {
     Allow(Allowed<'a>),
     WouldAllow(Allowed<'a>),
+    Permit,
     Refused(&'a Refusal),
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::intent::{Count, Decide};
+use super::intent::{Count, Decide, Operate};
 use super::record::DecisionRow;
-use super::states::Refused;
+use super::states::{Permitted, Refused};
 use super::{Ledger, Unavailable};
 use crate::domain::{DecisionId, Refusal};
 use crate::identity::Caller;
-use crate::policy::Grant;
+use crate::policy::{Grant, Permit};
 
 impl Ledger {
     /// Records that a dry run was allowed.
@@ -20,6 +20,16 @@ impl Ledger {
         self.store.run(Decide { row }).await.map_err(|why| why.refusal())
     }
 
+    /// Records that an operation is permitted; nothing is shown or done before.
+    ///
+    /// # Errors
+    /// `store_unavailable`.
+    pub async fn note_permit(&self, permit: Permit) -> Result<Permitted, Refusal> {
+        let row = Arc::new(DecisionRow::of_permit(&permit));
+        self.store.run(Operate { row }).await.map_err(|why| why.refusal())?;
+        Ok(Permitted { permit })
+    }
+
     /// Records a refusal under its decision id. A record that cannot be written is spooled and logged, not lost.
     pub async fn refuse(&self, who: Refused<'_>, decision: DecisionId, refusal: &Refusal) {
         let now = self.clock.now();
@@ -27,16 +37,22 @@ impl Ledger {
             Refused::Unidentified { source_ip } => {
                 lock(&self.counts).count_unidentified(source_ip, refusal.code, now);
             }
-            Refused::Identified { caller, role, configuration } => {
+            Refused::Identified { caller, asked, configuration } => {
                 if self.admits(caller, refusal) {
                     let at = now.as_millisecond();
-                    let row = DecisionRow::of_unjudged(caller, role, decision, at, refusal, configuration);
+                    let row = DecisionRow::of_unjudged(caller, asked, decision, at, refusal, configuration);
                     self.record_refusal(row).await;
                 }
             }
             Refused::Judged(judged) => {
                 if self.admits(judged.facts().caller(), refusal) {
                     let row = DecisionRow::of_refusal(judged, refusal);
+                    self.record_refusal(row).await;
+                }
+            }
+            Refused::Operation(judged) => {
+                if self.admits(judged.facts().caller(), refusal) {
+                    let row = DecisionRow::of_refused_operation(judged, refusal);
                     self.record_refusal(row).await;
                 }
             }

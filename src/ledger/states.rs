@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::domain::{Credential, DecisionId, Handle, LeaseId, Minted};
+use crate::domain::{Credential, DecisionId, Handle, LeaseId, Minted, Operation, Tenants};
 use crate::identity::Caller;
-use crate::policy::{Grant, Judged};
+use crate::policy::{Grant, Judged, JudgedOperation, Permit};
 use crate::secret::{Fingerprint, LeaseSecret};
 
 /// A grant with the handle that will find its credential again.
@@ -108,6 +108,40 @@ impl Leased {
     }
 }
 
+/// A permitted operation whose decision is durable. Only the ledger can make one, and it shows nothing without one.
+#[derive(Debug)]
+pub struct Permitted {
+    pub(super) permit: Permit,
+}
+
+impl Permitted {
+    /// The decision.
+    pub const fn decision(&self) -> DecisionId {
+        self.permit.decision()
+    }
+    /// Who asked.
+    pub const fn caller(&self) -> &Caller {
+        self.permit.caller()
+    }
+    /// What is permitted.
+    pub const fn operation(&self) -> Operation {
+        self.permit.operation()
+    }
+    /// Whose things it reaches.
+    pub const fn tenants(&self) -> &Tenants {
+        self.permit.tenants()
+    }
+}
+
+/// What a request that never reached policy asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum AskedFor<'a> {
+    /// A credential of this role.
+    Role(&'a str),
+    /// Something else.
+    Operation(Operation),
+}
+
 /// Who a refusal is recorded for.
 #[derive(Debug)]
 pub enum Refused<'a> {
@@ -120,11 +154,13 @@ pub enum Refused<'a> {
     Identified {
         /// Who.
         caller: &'a Caller,
-        /// The role asked for.
-        role: &'a str,
+        /// What was asked for.
+        asked: AskedFor<'a>,
         /// Digest of the configuration that the request was looked at with.
         configuration: Fingerprint,
     },
     /// A decision.
     Judged(&'a Judged),
+    /// A decision about an operation.
+    Operation(&'a JudgedOperation),
 }

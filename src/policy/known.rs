@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::collect::Kind;
 use crate::config::attributes::{RESERVED_IDENTITY_KEYS, profile_attributes};
-use crate::config::origin::{RESOURCE_KEYS, SERVER_KEYS, TOKEN_KEYS};
+use crate::config::origin::{OPERATION_RESOURCE_KEYS, RESOURCE_KEYS, SERVER_KEYS, TOKEN_KEYS};
 use crate::config::{Config, Role};
 
 /// Members of `input`.
@@ -12,7 +12,7 @@ pub(super) const ROOTS: [&str; 7] =
     ["operation", "identity", "runner", "resource", "context", "declared", "history"];
 
 /// Keys with a type that never changes.
-const TYPED: [(&[&str], Kind); 21] = [
+const TYPED: [(&[&str], Kind); 22] = [
     (&["operation"], Kind::Text),
     (&["identity", "issuer"], Kind::Text),
     (&["identity", "kind"], Kind::Text),
@@ -28,6 +28,7 @@ const TYPED: [(&[&str], Kind); 21] = [
     (&["resource", "provider"], Kind::Text),
     (&["resource", "tenant"], Kind::Text),
     (&["resource", "environment"], Kind::Text),
+    (&["resource", "all_tenants"], Kind::Boolean),
     (&["context", "time"], Kind::Text),
     (&["context", "timestamp"], Kind::Text),
     (&["context", "weekday"], Kind::Text),
@@ -69,7 +70,7 @@ impl Known {
             Some("identity") => all(&self.identity),
             Some("context") => all(&self.context),
             Some("declared") => all(&self.declared),
-            Some("resource") => Some(RESOURCE_KEYS.to_vec()),
+            Some("resource") => Some([RESOURCE_KEYS, OPERATION_RESOURCE_KEYS].concat()),
             _ => None,
         }
     }

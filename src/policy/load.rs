@@ -7,15 +7,21 @@ use std::sync::Arc;
 use super::engine::{NotPrepared, PackageSet, prepare_engine};
 use super::graph::Graph;
 use super::memory::Memory;
+use super::operation::OperationSet;
 use super::packages::{Packages, PolicyFile};
 use super::report::problem;
 use super::source::SourceFile;
 use super::{Policy, lint, reference, scan, syntax};
 use crate::config::{Config, Problem, Problems, Severity};
-use crate::domain::{PackageName, RoleName};
+use crate::domain::{Operation, PackageName, RoleName};
 use crate::secret::Fingerprint;
 
-type Sets = BTreeMap<RoleName, Arc<PackageSet>>;
+/// What decides about roles, and about operations.
+#[derive(Default)]
+struct Sets {
+    roles: BTreeMap<RoleName, Arc<PackageSet>>,
+    operations: BTreeMap<Operation, OperationSet>,
+}
 
 /// Loads `files` for the roles of `config`.
 pub(super) fn load(config: &Config, files: Vec<SourceFile>) -> Result<(Policy, Problems), Problems> {
@@ -34,13 +40,14 @@ pub(super) fn load(config: &Config, files: Vec<SourceFile>) -> Result<(Policy, P
     if problems.stop_the_load() {
         return Err(problems);
     }
-    let sets = prepare(config, &packages, &graph, &mut problems);
+    let Sets { roles, operations } = prepare(config, &packages, &graph, &mut problems);
     if problems.stop_the_load() {
         return Err(problems);
     }
     let policy = Policy {
         packages,
-        sets,
+        sets: roles,
+        operations,
         revision,
         configuration: config.revision,
         limit: config.settings.limits.policy_timeout,
@@ -94,26 +101,35 @@ fn parse(file: &SourceFile) -> Result<PolicyFile, Box<Problem>> {
     })
 }
 
-/// One set per role; roles with the same packages share one.
+/// One set per role and operation; those with the same packages share one.
 fn prepare(config: &Config, packages: &Packages, graph: &Graph, problems: &mut Problems) -> Sets {
     let mut distinct: BTreeMap<BTreeSet<PackageName>, Option<Arc<PackageSet>>> = BTreeMap::new();
-    let mut sets = Sets::new();
     let memory = Memory::new();
-    for role in config.roles.values() {
-        let names: BTreeSet<_> = role.policies.iter().chain(packages.global()).cloned().collect();
+    let mut set_of = |names: BTreeSet<PackageName>, of: &str, problems: &mut Problems| {
         let number = distinct.len();
         let set = distinct.entry(names.clone()).or_insert_with(|| {
             PackageSet::prepare(packages, graph, &names, number, &memory)
-                .map_err(|error| problems.push(unprepared(&role.name.to_string(), error)))
+                .map_err(|error| problems.push(unprepared(of, error)))
                 .ok()
                 .map(Arc::new)
         });
-        if let Some(set) = set {
-            sets.insert(role.name.clone(), Arc::clone(set));
-        }
+        set.clone()
+    };
+    let mut sets = Sets::default();
+    for role in config.roles.values() {
+        let names = role.policies.iter().chain(packages.global()).cloned().collect();
+        let set = set_of(names, role.name.as_str(), problems);
+        sets.roles.extend(set.map(|set| (role.name.clone(), set)));
     }
-    // A package that no role uses yet is still read by its author.
-    let used: BTreeSet<_> = sets.values().flat_map(|set| &set.closure().packages).collect();
+    for (operation, named) in &config.settings.operations.packages {
+        let set = set_of(named.iter().cloned().collect(), operation.as_str(), problems);
+        let prepared = set.map(|set| OperationSet { packages: named.clone(), set });
+        sets.operations.extend(prepared.map(|prepared| (*operation, prepared)));
+    }
+    // A package that nothing uses yet is still read by its author.
+    let of_operations = sets.operations.values().map(|prepared| &prepared.set);
+    let used: BTreeSet<_> =
+        sets.roles.values().chain(of_operations).flat_map(|set| &set.closure().packages).collect();
     for name in packages.by_name.keys().filter(|name| !used.contains(name)) {
         if let Err(error) = prepare_engine(packages, &[name.clone()].into()) {
             problems.push(unprepared(name.as_str(), error));

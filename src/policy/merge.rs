@@ -4,10 +4,11 @@
 //! grant past the role, the request, or the target.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use super::decision::{PackageResult, Require};
 use crate::config::{AwsAccess, DenialDetail, Role, TargetKind};
-use crate::domain::{Code, PackageName, Reason, Refusal, RoleName, ScopeName, Ttl};
+use crate::domain::{Code, Operation, PackageName, Reason, Refusal, RoleName, ScopeName, Ttl};
 
 /// Longest lifetime of a token that nothing can end earlier: an hour bounds what a stolen one is good for.
 const TOKEN_CEILING: Ttl = hours(1);
@@ -78,18 +79,31 @@ pub(super) fn merge(asked: Asked<'_>, results: &[PackageResult]) -> Merged {
 }
 
 fn try_merge(asked: Asked<'_>, results: &[PackageResult]) -> Result<Merged, Refusal> {
-    failures(&asked.role.name, results)?;
-    denials(asked, results)?;
-    allows(asked.role, results)?;
+    let role = &asked.role.name;
+    failures(role, results)?;
+    denials(role, asked.denials, results)?;
+    allows(role, &asked.role.policies, results)?;
     let scopes = scopes(asked, results)?;
-    let tags = tags(&asked.role.name, results)?;
-    Ok(match require(&asked.role.name, results)? {
+    let tags = tags(role, results)?;
+    Ok(match require(role, results)? {
         Some(require) => Merged::NeedsApproval(require),
         None => Merged::Allow { ttl: ttl(asked, results), scopes, tags },
     })
 }
 
-fn failures(role: &RoleName, results: &[PackageResult]) -> Result<(), Refusal> {
+/// Whether `results` of the packages that decide `operation` permit it.
+pub(super) fn permits(
+    operation: Operation,
+    packages: &[PackageName],
+    shown: DenialDetail,
+    results: &[PackageResult],
+) -> Result<(), Refusal> {
+    failures(&operation, results)?;
+    denials(&operation, shown, results)?;
+    allows(&operation, packages, results)
+}
+
+fn failures(what: &impl Display, results: &[PackageResult]) -> Result<(), Refusal> {
     let failed: Vec<_> = results
         .iter()
         .filter_map(|result| result.error.as_ref().map(|error| format!("{}: {error}", result.package)))
@@ -97,34 +111,33 @@ fn failures(role: &RoleName, results: &[PackageResult]) -> Result<(), Refusal> {
     if failed.is_empty() {
         return Ok(());
     }
-    let message = format!("denied {role}: a policy could not be evaluated");
+    let message = format!("denied {what}: a policy could not be evaluated");
     Err(Refusal::new(Code::PolicyFailed, message).with_detail(failed.join("; ")))
 }
 
-fn denials(asked: Asked<'_>, results: &[PackageResult]) -> Result<(), Refusal> {
+fn denials(what: &impl Display, shown: DenialDetail, results: &[PackageResult]) -> Result<(), Refusal> {
     let reasons: Vec<Reason> = results.iter().flat_map(|result| result.deny.iter().cloned()).collect();
     if reasons.is_empty() {
         return Ok(());
     }
-    let role = &asked.role.name;
-    let message = match asked.denials {
-        DenialDetail::None => format!("denied {role} by policy"),
+    let message = match shown {
+        DenialDetail::None => format!("denied {what} by policy"),
         DenialDetail::Reasons | DenialDetail::Full => {
             let texts: BTreeSet<_> = reasons.iter().map(|reason| reason.message.as_str()).collect();
-            format!("denied {role}: {}", texts.into_iter().collect::<Vec<_>>().join("; "))
+            format!("denied {what}: {}", texts.into_iter().collect::<Vec<_>>().join("; "))
         }
     };
     Err(Refusal { reasons, ..Refusal::new(Code::PolicyDenied, message) })
 }
 
-/// Every package that the role names must have answered with an allow: an answer that is not there is none.
-fn allows(role: &Role, results: &[PackageResult]) -> Result<(), Refusal> {
+/// Every package that decides must have answered with an allow: an answer that is not there is none.
+fn allows(what: &impl Display, packages: &[PackageName], results: &[PackageResult]) -> Result<(), Refusal> {
     let allows = |name: &PackageName| results.iter().any(|r| r.package == *name && r.allow == Some(true));
-    let silent: Vec<_> = role.policies.iter().filter(|name| !allows(name)).map(PackageName::as_str).collect();
-    if silent.is_empty() && !role.policies.is_empty() {
+    let silent: Vec<_> = packages.iter().filter(|name| !allows(name)).map(PackageName::as_str).collect();
+    if silent.is_empty() && !packages.is_empty() {
         return Ok(());
     }
-    let message = format!("denied {}: its policies do not allow this", role.name);
+    let message = format!("denied {what}: its policies do not allow this");
     Err(Refusal::new(Code::NotAllowed, message).with_detail(format!("not allowed by {}", silent.join(", "))))
 }
 

@@ -22,6 +22,7 @@ mod lint;
 mod load;
 mod memory;
 mod merge;
+mod operation;
 mod packages;
 mod projection;
 mod reference;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use decision::{Decision, Grant, Judged, PackageResult, Require};
 pub use describe::{PackageDescription, RoleDescription};
+pub use operation::{JudgedOperation, Permit, Verdict};
 pub use syntax::Syntax;
 
 use std::collections::BTreeMap;
@@ -47,11 +49,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, DenialDetail, Problems, Role};
-use crate::domain::{Code, Refusal, RoleName};
-use crate::facts::{Facts, Operation, SourceFailure};
+use crate::domain::{Code, Operation, Refusal, RoleName};
+use crate::facts::{Facts, SourceFailure};
 use crate::secret::Fingerprint;
 use engine::PackageSet;
 use merge::{Asked, Merged};
+use operation::OperationSet;
 use packages::Packages;
 
 /// What every package answered.
@@ -61,6 +64,7 @@ type Results = Arc<Vec<PackageResult>>;
 pub struct Policy {
     packages: Packages,
     sets: BTreeMap<RoleName, Arc<PackageSet>>,
+    operations: BTreeMap<Operation, OperationSet>,
     revision: Fingerprint,
     configuration: Fingerprint,
     limit: Duration,
@@ -120,7 +124,7 @@ impl Policy {
         self.revision
     }
 
-    /// Evaluates every role's packages once with a minimal, made-up input, so that mistakes which only show when a
+    /// Evaluates the packages of every role and operation once with a minimal, made-up input, so that mistakes which only show when a
     /// rule runs are found before a request finds them.
     ///
     /// Returns an error for every package that fails. Whether one allows or denies does not matter here.
@@ -156,13 +160,9 @@ impl Policy {
         operation: Operation,
         failed: &BTreeMap<String, SourceFailure>,
     ) -> Result<&PackageSet, Refusal> {
-        match operation {
-            Operation::Mint => {}
-            Operation::DecisionRead => {
-                let message =
-                    format!("denied {}: its policies answer requests for credentials only", role.name);
-                return Err(Refusal::new(Code::NotAllowed, message));
-            }
+        if !operation.is_decided_by_role() {
+            let message = format!("denied {}: its policies answer requests for credentials only", role.name);
+            return Err(Refusal::new(Code::NotAllowed, message));
         }
         let Some(set) = self.sets.get(&role.name) else {
             tracing::error!(role = %role.name, "a role has no prepared policies");

@@ -5,4 +5,5 @@ mod failures;
 mod load;
 mod mutation;
 mod older_syntax;
+mod operations;
 pub(super) mod support;

@@ -40,6 +40,7 @@ fn settings() -> Settings {
         zone: jiff::tz::TimeZone::UTC,
         denials: DenialDetail::None,
         policies: PathBuf::new(),
+        operations: crate::config::Operations::default(),
         sources: BTreeMap::default(),
     }
 }

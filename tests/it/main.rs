@@ -37,6 +37,8 @@ mod metadata;
 #[cfg(test)]
 mod module_order;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod policy_matrix;

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use regorus::Value;
 use serde_json::{Map, json};
-use tollgate::domain::Trust;
-use tollgate::facts::{Context, IdentityInput, Input, Operation, Resource, Runner};
+use tollgate::domain::{Operation, Trust};
+use tollgate::facts::{Context, IdentityInput, Input, Resource, Runner};
 
 use crate::policies::{engine, shipped};
 

@@ -12,10 +12,10 @@ use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
 
 use super::known::SourceName;
-use super::{Around, secret, server, source};
+use super::{Around, operations, secret, server, source};
 use crate::config::reader::Reader;
 use crate::config::{
-    AuditSettings, DenialDetail, FactSource, Limits, ServerSettings, Settings, StoreSettings,
+    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, StoreSettings,
 };
 use crate::domain::TenantName;
 
@@ -32,6 +32,7 @@ pub(super) struct Draft {
     zone: Option<TimeZone>,
     denials: Option<DenialDetail>,
     policies: PathBuf,
+    operations: Operations,
 }
 
 impl Draft {
@@ -51,6 +52,7 @@ impl Draft {
             zone: self.zone?,
             denials: self.denials.unwrap_or(DenialDetail::Reasons),
             policies: self.policies,
+            operations: self.operations,
             sources: self
                 .sources
                 .into_iter()
@@ -72,6 +74,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         zone: r.section("time", "a table", zone).flatten(),
         denials: r.section("denials", "a table", denials).flatten(),
         policies: around.directory.join(policies.unwrap_or_else(|| "../policies".into())),
+        operations: r.section("operations", "a table", operations::operations).unwrap_or_default(),
         sources: r
             .map("sources", expected, |_, field| Some(field.table(|r| source::source(r, around)).flatten())),
     }

@@ -1,6 +1,7 @@
 //! The whole of `gather`, with real sources on loopback.
 
 mod asks;
+mod operations;
 mod setup;
 mod sources;
 
@@ -66,6 +67,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
         zone: TimeZone::get("Europe/Berlin").unwrap(),
         denials: DenialDetail::Reasons,
         policies: PathBuf::new(),
+        operations: crate::config::Operations::default(),
         sources,
     }
 }

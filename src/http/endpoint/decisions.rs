@@ -1,16 +1,16 @@
-//! `GET /v1/decisions/{id}`: one's own decision, told as far as the denial was.
+//! `GET /v1/decisions/{id}`: one's own decision, told as far as the denial was; or by the policy of `decision.read` any
+//! of the tenant, whole.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::id;
-use crate::broker::{Recorded, RecordedOutcome};
+use crate::broker::{Read, Recorded, RecordedOutcome};
 use crate::config::DenialDetail;
 use crate::domain::{Code, DecisionId, ScopeName, Ttl};
 use crate::http::Context;
@@ -24,6 +24,7 @@ use crate::http::observe::Noted;
 struct DecisionAnswer<'a> {
     decision: DecisionId,
     at: Timestamp,
+    #[serde(skip_serializing_if = "str::is_empty")]
     role: &'a str,
     #[serde(flatten)]
     outcome: OutcomeAnswer<'a>,
@@ -43,6 +44,7 @@ enum OutcomeAnswer<'a> {
         scopes: &'a [ScopeName],
         ttl: Ttl,
     },
+    Permitted,
     Refused {
         code: Code,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,14 +58,18 @@ enum OutcomeAnswer<'a> {
 pub(super) async fn get(
     State(context): State<Arc<Context>>,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let token = bearer::token(&headers).map_err(Failure::request)?;
+    let (parts, _) = request.into_parts();
+    let token = bearer::token(&parts.headers).map_err(Failure::request)?;
     let id = id(path, Code::DecisionUnknown).map_err(Failure::request)?;
     let shown = context.denials();
     let refused = |refusal| Failure::refused(refusal, shown);
-    let recorded = context.broker.decision(&token, id).await.map_err(refused)?;
-    let mut response = json(&answer(&recorded, shown))?;
+    let source_ip = context.source_ip(&parts)?;
+    let mut response = match context.broker.decision(&token, id, source_ip).await.map_err(refused)? {
+        Read::Own(recorded) => json(&answer(&recorded, shown))?,
+        Read::Whole(record) => json(&record)?,
+    };
     response.extensions_mut().insert(Noted { decision: Some(id), principal: None });
     Ok(response)
 }
@@ -74,6 +80,7 @@ fn answer(recorded: &Recorded, shown: DenialDetail) -> DecisionAnswer<'_> {
             OutcomeAnswer::Allowed { scopes, ttl: *ttl, dies_by: *dies_by }
         }
         RecordedOutcome::WouldAllow { scopes, ttl } => OutcomeAnswer::WouldAllow { scopes, ttl: *ttl },
+        RecordedOutcome::Permitted => OutcomeAnswer::Permitted,
         RecordedOutcome::Refused(refusal) => {
             let (message, fix) = match shown {
                 DenialDetail::None => (None, refusal.code.explain().fix.to_owned()),

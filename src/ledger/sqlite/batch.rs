@@ -170,6 +170,7 @@ impl<'t> Batch<'t> {
                 decision: row.id,
                 principal: row.principal.clone(),
                 role: row.role.clone(),
+                operation: row.operation,
                 result: row.outcome,
             }
         })

@@ -1,4 +1,4 @@
-//! Decisions that lead to no mint, and counts of refusals.
+//! Decisions that lead to no mint, operations included, and counts of refusals.
 
 use rusqlite::params;
 
@@ -6,7 +6,7 @@ use super::Apply;
 use super::batch::{Batch, Entry};
 use crate::ledger::counts::payload;
 use crate::ledger::event::About;
-use crate::ledger::intent::{Count, Decide};
+use crate::ledger::intent::{Count, Decide, Operate};
 use crate::ledger::kind::Kind;
 
 impl Apply for Decide {
@@ -16,6 +16,16 @@ impl Apply for Decide {
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let kind = if self.row.outcome == "would_allow" { Kind::WouldAllow } else { Kind::Refused };
         batch.insert_decision(&self.row, kind)
+    }
+}
+
+/// May use the storage that is reserved for grants: whoever looks into an incident, or stops one, must not be stopped
+/// by a full disk. Policy has let them in, and their rate is limited.
+impl Apply for Operate {
+    type Output = ();
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        batch.insert_decision(&self.row, Kind::Permitted)
     }
 }
 

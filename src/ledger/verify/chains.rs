@@ -147,7 +147,7 @@ fn content(
             state.open.insert(record.id(), "open");
             rows.decision(record, report)?;
         }
-        Kind::WouldAllow | Kind::Refused => rows.decision(record, report)?,
+        Kind::WouldAllow | Kind::Permitted | Kind::Refused => rows.decision(record, report)?,
         Kind::Leased => {
             if let Some(decision) = rows.lease(record, report)? {
                 state.open.remove(&decision);

@@ -14,7 +14,7 @@ const ORPHANS: [(&str, &str); 8] = [
     (
         "a decision",
         "SELECT hex(d.id) FROM decisions d LEFT JOIN audit a ON a.subject = d.id
-             AND a.kind IN ('authorised', 'would_allow', 'refused') WHERE a.seq IS NULL",
+             AND a.kind IN ('authorised', 'would_allow', 'permitted', 'refused') WHERE a.seq IS NULL",
     ),
     (
         "an input",

@@ -1,6 +1,7 @@
 //! What is wrong, or risky, with packages that parse: each rule in a file of its own.
 
 mod keys;
+mod operations;
 mod patterns;
 mod references;
 mod roles;
@@ -22,6 +23,7 @@ pub(super) fn check(config: &Config, packages: &Packages, graph: &Graph) -> Prob
     patterns::check(graph, &mut problems);
     keys::check(config, packages, graph, &mut problems);
     roles::check(config, packages, graph, &mut problems);
+    operations::check(config, packages, graph, &mut problems);
     once(&problems)
 }
 

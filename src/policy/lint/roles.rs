@@ -6,7 +6,7 @@ use crate::config::{Config, Problem, Problems, Role, Severity};
 use crate::domain::{PackageName, nearest};
 use crate::policy::contract;
 use crate::policy::graph::{Closure, Graph};
-use crate::policy::packages::Packages;
+use crate::policy::packages::{Package, Packages};
 use crate::policy::report::problem;
 
 /// Keys that a platform may hand to somebody else after a rename or a deletion.
@@ -61,7 +61,9 @@ pub(super) fn check(config: &Config, packages: &Packages, graph: &Graph, problem
             problems.push(of_role(Severity::Error, "no_policy", role, message, "name at least one package"));
         }
         for name in &role.policies {
-            named(role, name, packages, problems);
+            if let Err((code, message, fix)) = usable(name, packages) {
+                problems.push(of_role(Severity::Error, code, role, &message, &fix));
+            }
         }
         let mut closure = Closure::default();
         for name in role.policies.iter().chain(packages.global()) {
@@ -71,24 +73,32 @@ pub(super) fn check(config: &Config, packages: &Packages, graph: &Graph, problem
     }
 }
 
-fn named(role: &Role, name: &PackageName, packages: &Packages, problems: &mut Problems) {
+/// The package `name`, if it can allow; otherwise the code, the message and the fix of what is wrong with naming it.
+pub(super) fn usable<'a>(
+    name: &PackageName,
+    packages: &'a Packages,
+) -> Result<&'a Package, (&'static str, String, String)> {
     let Some(package) = packages.get(name) else {
         let known = packages.by_name.keys().map(PackageName::as_str);
         let fix = match nearest(name.as_str(), known) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "name a package of the policy folder".to_owned(),
         };
-        let message = format!("there is no policy package `{name}`");
-        return problems.push(of_role(Severity::Error, "unknown_package", role, &message, &fix));
+        return Err(("unknown_package", format!("there is no policy package `{name}`"), fix));
     };
     if package.global {
-        let message = format!("`{name}` is global: it applies anyway, and cannot allow");
-        problems.push(of_role(Severity::Error, "global_package_named", role, &message, "remove it"));
-    } else if !package.rules.contains("allow") {
-        let message = format!("`{name}` has no `allow`, so that it could never allow this role");
-        let fix = "add an `allow` rule to the package, or remove it from the role";
-        problems.push(of_role(Severity::Error, "no_allow", role, &message, fix));
+        let message = format!("`{name}` is global: it restricts every role, and cannot allow");
+        return Err(("global_package_named", message, "remove it".to_owned()));
     }
+    if !package.rules.contains("allow") {
+        let message = format!("`{name}` has no `allow`, so that it could never allow this");
+        return Err((
+            "no_allow",
+            message,
+            "add an `allow` rule to the package, or remove it here".to_owned(),
+        ));
+    }
+    Ok(package)
 }
 
 fn risks(role: &Role, closure: &Closure, problems: &mut Problems) {

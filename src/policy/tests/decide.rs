@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::support::*;
 use crate::config::{AwsAccess, AwsTarget, DenialDetail, TargetKind};
-use crate::domain::{Code, ScopeName};
-use crate::facts::{self, Operation};
+use crate::domain::{Code, Operation, ScopeName};
+use crate::facts;
 use crate::policy::merge::{Merged, ceiling};
 use crate::policy::{Decision, Policy};
 

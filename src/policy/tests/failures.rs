@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::support::*;
-use crate::domain::Code;
-use crate::facts::{Operation, SourceFailure};
+use crate::domain::{Code, Operation};
+use crate::facts::SourceFailure;
 use crate::policy::Policy;
 use crate::policy::engine::{EngineInput, Failure};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::facts::Operation;
+use crate::domain::Operation;
 use crate::policy::PackageResult;
 use crate::policy::engine::{EngineInput, PackageSet};
 

@@ -13,7 +13,7 @@ fn allows(text: &str, alter: impl FnOnce(&mut serde_json::Value)) -> bool {
     alter(&mut input);
     let role = role(&["p"]);
     let none = std::collections::BTreeMap::new();
-    let set = policy.prepared(&role, crate::facts::Operation::Mint, &none).unwrap();
+    let set = policy.prepared(&role, crate::domain::Operation::Mint, &none).unwrap();
     let input = crate::policy::engine::EngineInput::read(&input.to_string()).unwrap();
     let results = set.evaluate(input, now(), policy.limit);
     assert_eq!(results[0].error, None);

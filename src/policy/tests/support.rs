@@ -12,8 +12,8 @@ use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, ServerSettings,
     Settings, Severity, StoreSettings, TargetKind,
 };
-use crate::domain::{Refusal, Ttl};
-use crate::facts::{self, Facts, Input, Operation};
+use crate::domain::{Operation, Refusal, Ttl};
+use crate::facts::{self, Facts, Input};
 use crate::policy::merge::{Asked, Merged, ceiling};
 use crate::policy::{Decision, PackageResult, Policy};
 use crate::secret::Fingerprint;
@@ -60,6 +60,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         zone: jiff::tz::TimeZone::UTC,
         denials: DenialDetail::Reasons,
         policies: PathBuf::from("policies"),
+        operations: crate::config::Operations::default(),
         sources: [("commits".to_owned(), source)].into(),
     };
     Config {

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::{KEY, tree};
 use crate::config::DenialDetail;
+use crate::domain::Operation;
 
 const MAIN: &str = "tollgate.toml";
 
@@ -226,4 +227,30 @@ fn sources_authenticate_by_a_header_that_is_theirs() {
     add("allow_networks = [\"0.0.0.0/0\"]")
         .stops("network_too_wide", "tollgate.toml:9 sources.commits.allow_networks");
     add("allow_networks = [\"10.0.0.0/8\"]").clean();
+}
+
+#[test]
+fn operations_name_the_packages_that_decide_them() {
+    let operations = |text: &str| {
+        tree().edit(MAIN, "[sources.commits]", &format!("[operations]\n{text}\n[sources.commits]"))
+    };
+    assert!(tree().clean().settings.operations.packages.is_empty());
+    let read = operations("\"lease.list\" = [\"ops.security\"]\nall_tenants = [\"lease.list\"]").clean();
+    let read = read.settings.operations;
+    assert_eq!(read.packages[&Operation::LeaseList], ["ops.security".parse().unwrap()]);
+    assert!(read.all_tenants.contains(&Operation::LeaseList));
+
+    let typo = operations("\"lease.lst\" = [\"ops.security\"]");
+    typo.stops("unknown_key", "tollgate.toml:8 operations.\"lease.lst\"");
+    assert_eq!(typo.one().fix, "did you mean `lease.list`?");
+    operations("\"block\" = []").stops("empty_list", "tollgate.toml:8 operations.block");
+    operations("all_tenants = [\"nothing\"]").stops("bad_value", "tollgate.toml:8 operations.all_tenants[0]");
+    let place = "tollgate.toml:8 operations.all_tenants";
+    operations("all_tenants = [\"block\"]").stops("operation_without_packages", place);
+}
+
+#[test]
+fn p_15_minting_is_decided_by_roles_alone() {
+    let text = "[operations]\nmint = [\"ops.security\"]\n[sources.commits]";
+    tree().edit(MAIN, "[sources.commits]", text).stops("unknown_key", "tollgate.toml:8 operations.mint");
 }
