@@ -8,12 +8,12 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::{Context, IdentityInput, Input, Origin, Resource, SourceFailure};
+use super::{Context, IdentityInput, Input, Origin, Origins, Resource, SourceFailure};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::origin::TOKEN_KEYS;
 use crate::config::{Role, Row, Target, TargetKind};
 use crate::domain::{Ask, AttributeName, FactKey, Operation, Scalar, ScopeName, Ttl};
-use crate::identity::Caller;
+use crate::identity::{Attributes, Caller};
 
 /// Prefix of the table columns that become labels.
 const LABEL_COLUMN: &str = "label.";
@@ -36,14 +36,11 @@ pub(super) struct Pieces<'a> {
     pub(super) failed: &'a BTreeMap<String, SourceFailure>,
 }
 
-/// Key path to origin.
-pub(super) type Origins = BTreeMap<String, Origin>;
-
 impl Pieces<'_> {
     /// The input, and the origin of every key that it has or that a failed source should have filled.
     pub(super) fn assemble(mut self) -> (Input, Origins) {
         let mut origins = Origins::new();
-        origins.insert("operation".to_owned(), Origin::Server);
+        origins.add("", "operation", &Origin::Server);
         let sourced = std::mem::take(&mut self.sourced);
         let input = Input {
             operation: Operation::Mint,
@@ -54,7 +51,9 @@ impl Pieces<'_> {
             declared: self.declared(&mut origins),
         };
         for (path, failure) in self.failed {
-            origins.insert(path.clone(), Origin::Source(failure.source.clone()));
+            // A source's facts are all in the context.
+            let key = path.strip_prefix("context.").unwrap_or(path);
+            origins.add("context", key, &Origin::Source(failure.source.clone()));
         }
         (input, origins)
     }
@@ -62,24 +61,26 @@ impl Pieces<'_> {
     fn resource(&self, origins: &mut Origins) -> Resource {
         let role = self.role;
         let mut labels = role.labels.clone();
-        for key in labels.keys() {
-            origins.insert(path("resource.labels", key), Origin::Role);
-        }
+        let mut from_table = BTreeSet::new();
         if let Some((row, table)) = self.row {
             for (column, value) in &row.values {
                 let Some(label) = column.strip_prefix(LABEL_COLUMN) else { continue };
                 // An empty cell says nothing; it must not blank the role's own label.
                 if !value.is_empty() {
                     labels.insert(label.to_owned(), value.clone());
-                    origins.insert(path("resource.labels", label), Origin::Table(table.to_owned()));
+                    from_table.insert(label);
+                    origins.add("resource.labels", label, &Origin::Table(table.to_owned()));
                 }
             }
         }
+        for label in labels.keys().filter(|label| !from_table.contains(label.as_str())) {
+            origins.add("resource.labels", label, &Origin::Role);
+        }
         for key in ["role", "provider", "tenant", "scopes"] {
-            origins.insert(path("resource", key), Origin::Role);
+            origins.add("resource", key, &Origin::Role);
         }
         if role.environment.is_some() {
-            origins.insert("resource.environment".to_owned(), Origin::Role);
+            origins.add("resource", "environment", &Origin::Role);
         }
         Resource {
             role: role.name.as_str().to_owned(),
@@ -93,26 +94,26 @@ impl Pieces<'_> {
 
     fn context(&self, sourced: Vec<(FactKey, Value, String)>, origins: &mut Origins) -> Context {
         let mut facts = BTreeMap::new();
-        let mut add = |key: &str, value: Value, origin: Origin| {
-            origins.insert(path("context", key), origin);
+        let mut add = |key: &str, value: Value, origin: &Origin| {
+            origins.add("context", key, origin);
             facts.insert(key.to_owned(), value);
         };
         for key in TOKEN_KEYS {
             if let Some(value) = self.caller.attributes().get(*key).filter(|value| !value.is_null()) {
-                add(key, value.clone(), Origin::Token);
+                add(key, value.clone(), &Origin::Token);
             }
         }
         for (key, value, source) in sourced {
-            add(key.as_str(), value, Origin::Source(source));
+            add(key.as_str(), value, &Origin::Source(source));
         }
         for (key, value) in &self.ask.declared {
-            add(key.as_str(), value_of(value), Origin::Declared);
+            add(key.as_str(), value_of(value), &Origin::Declared);
         }
         for key in ["time", "timestamp", "weekday", "requested_ttl", "requested_ttl_seconds"] {
-            origins.insert(path("context", key), Origin::Server);
+            origins.add("context", key, &Origin::Server);
         }
         if self.ask.source_ip.is_some() {
-            origins.insert("context.source_ip".to_owned(), Origin::Server);
+            origins.add("context", "source_ip", &Origin::Server);
         }
         let (time, weekday) = clock_face(self.zone, self.now);
         Context {
@@ -129,7 +130,7 @@ impl Pieces<'_> {
     fn declared(&self, origins: &mut Origins) -> BTreeMap<String, Value> {
         let mut declared = BTreeMap::new();
         for (key, value) in &self.ask.declared {
-            origins.insert(path("declared", key.as_str()), Origin::Declared);
+            origins.add("declared", key.as_str(), &Origin::Declared);
             declared.insert(key.as_str().to_owned(), value_of(value));
         }
         declared
@@ -139,9 +140,9 @@ impl Pieces<'_> {
 /// `input.identity`, and the origin of every key in it.
 pub(super) fn identity(caller: &Caller, now: Timestamp, origins: &mut Origins) -> IdentityInput {
     let attributes = own(caller.attributes());
-    for key in RESERVED_IDENTITY_KEYS.iter().copied().chain(attributes.keys().map(String::as_str)) {
+    for key in RESERVED_IDENTITY_KEYS.iter().copied().chain(attributes.keys().map(AttributeName::as_str)) {
         let origin = if key == "age_seconds" { Origin::Server } else { Origin::Token };
-        origins.insert(path("identity", key), origin);
+        origins.add("identity", key, &origin);
     }
     let age = now.duration_since(caller.issued_at()).as_secs();
     IdentityInput {
@@ -164,19 +165,20 @@ pub(super) fn clock_face(zone: &TimeZone, now: Timestamp) -> (String, String) {
     (format!("{:02}:{:02}", local.hour(), local.minute()), weekday(local.weekday()).to_owned())
 }
 
-/// The path of a key. There are dozens per request: joining is a quarter of the work of formatting.
-pub(super) fn path(part: &str, key: &str) -> String {
-    [part, ".", key].concat()
-}
-
 /// Attributes that stand beside what Tollgate sets. Flattening would write a reserved one twice, and the later would win.
 /// A null would compare as smaller than every number.
-fn own(attributes: &BTreeMap<AttributeName, Value>) -> BTreeMap<String, Value> {
-    let own = attributes.iter().filter(|(name, value)| {
+///
+/// There is hardly ever one to leave out; the caller's own are then shared.
+fn own(attributes: &Arc<Attributes>) -> Arc<Attributes> {
+    let is_own = |(name, value): (&AttributeName, &Value)| {
         let reserved = RESERVED_IDENTITY_KEYS.contains(&name.as_str());
         !reserved && !value.is_null()
-    });
-    own.map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect()
+    };
+    if attributes.iter().all(is_own) {
+        return Arc::clone(attributes);
+    }
+    let own = attributes.iter().filter(|&(name, value)| is_own((name, value)));
+    Arc::new(own.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// A scalar as policy sees it.
@@ -218,12 +220,14 @@ mod tests {
     #[test]
     fn p_06_no_attribute_shadows_what_tollgate_sets() {
         let names = ["trust", "tenant", "claims", "age_seconds", "on_call"];
-        let attributes = names.map(|name| (name.parse().unwrap(), json!("forged"))).into();
-        assert_eq!(own(&attributes), BTreeMap::from([("on_call".to_owned(), json!("forged"))]));
+        let attributes = names.map(|name| (name.parse().unwrap(), json!("forged")));
+        let left = BTreeMap::from([("on_call".parse().unwrap(), json!("forged"))]);
+        assert_eq!(*own(&Arc::new(attributes.into())), left);
     }
 
     #[test]
     fn p_13_a_null_attribute_is_absent() {
-        assert!(own(&[("on_call".parse().unwrap(), Value::Null)].into()).is_empty());
+        let attributes = [("on_call".parse().unwrap(), Value::Null)];
+        assert!(own(&Arc::new(attributes.into())).is_empty());
     }
 }

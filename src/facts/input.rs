@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::domain::{Operation, Trust};
+use crate::identity::Attributes;
 
 /// `input`: what a policy sees.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -49,7 +50,8 @@ pub struct IdentityInput {
     pub age_seconds: u64,
     /// The profile's attributes and the issuer entry's extra ones.
     #[serde(flatten)]
-    pub attributes: BTreeMap<String, Value>,
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub attributes: Arc<Attributes>,
     /// All verified claims of the token.
     pub claims: Arc<Map<String, Value>>,
 }

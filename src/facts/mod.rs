@@ -12,6 +12,7 @@ mod declared;
 mod gather;
 mod input;
 mod operation;
+mod origins;
 mod schema;
 mod source;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use bound::SetupError;
 pub use gather::Gatherer;
 pub use input::{Context, IdentityInput, Input, Resource, Runner};
 pub use operation::{OperationContext, OperationFacts, OperationInput, OperationResource};
+pub use origins::Origins;
 pub use schema::{input_schema, operation_schema};
 pub use source::{InvalidSource, InvalidTemplate};
 
@@ -36,6 +38,7 @@ use crate::identity::Caller;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(tag = "origin", content = "name", rename_all = "snake_case")]
 pub enum Origin {
     /// Tollgate itself.
@@ -88,7 +91,7 @@ pub struct Facts {
     ttl: Ttl,
     input: Input,
     input_json: String,
-    origins: BTreeMap<String, Origin>,
+    origins: Origins,
     failed: BTreeMap<String, SourceFailure>,
 }
 
@@ -137,8 +140,8 @@ impl Facts {
     pub fn input_json(&self) -> &str {
         &self.input_json
     }
-    /// Key path, such as `context.branch`, to origin.
-    pub const fn origins(&self) -> &BTreeMap<String, Origin> {
+    /// Where each key of the input came from.
+    pub const fn origins(&self) -> &Origins {
         &self.origins
     }
     /// Key path, such as `context.commit_signed`, to the failure of the source that owns it.

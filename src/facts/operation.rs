@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::assemble::{self, Origins};
+use super::assemble;
 use super::gather::Gatherer;
-use super::{IdentityInput, Origin, Ungathered};
+use super::{IdentityInput, Origin, Origins, Ungathered};
 use crate::domain::{Code, DecisionId, Operation, OperationAsk, Refusal, Tenants};
 use crate::identity::Caller;
 
@@ -91,8 +91,8 @@ impl OperationFacts {
     pub fn input_json(&self) -> &str {
         &self.input_json
     }
-    /// Key path to origin.
-    pub const fn origins(&self) -> &BTreeMap<String, Origin> {
+    /// Where each key of the input came from.
+    pub const fn origins(&self) -> &Origins {
         &self.origins
     }
 }
@@ -147,15 +147,22 @@ impl Gatherer {
         let identity = assemble::identity(caller, now, &mut origins);
         let (time, weekday) = assemble::clock_face(&self.zone, now);
         let source_ip = ask.source_ip.map(|address| address.to_canonical().to_string());
-        let server =
-            ["operation", "resource.all_tenants", "context.time", "context.timestamp", "context.weekday"];
-        let present =
-            [tenants.one().map(|_| "resource.tenant"), source_ip.as_ref().map(|_| "context.source_ip")];
-        for key in server.into_iter().chain(present.into_iter().flatten()) {
-            origins.insert(key.to_owned(), Origin::Server);
+        let present = [
+            ("", Some("operation")),
+            ("resource", tenants.one().map(|_| "tenant")),
+            ("resource", Some("all_tenants")),
+            ("context", Some("time")),
+            ("context", Some("timestamp")),
+            ("context", Some("weekday")),
+            ("context", source_ip.as_ref().map(|_| "source_ip")),
+        ];
+        for (part, key) in present {
+            if let Some(key) = key {
+                origins.add(part, key, &Origin::Server);
+            }
         }
         for key in ask.filter.keys() {
-            origins.insert(assemble::path("resource.filter", key), Origin::Declared);
+            origins.add("resource.filter", key, &Origin::Declared);
         }
         let input = OperationInput {
             operation: ask.operation,

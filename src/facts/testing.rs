@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Context, Facts, IdentityInput, Input, OperationFacts, Resource};
+use super::{Context, Facts, IdentityInput, Input, OperationFacts, Origins, Resource};
 use crate::config::{JwtRole, JwtTarget, ProviderRole, Role, ScopeSpec, Target, TargetKind, TtlLimits};
 use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
 use crate::identity::testing::caller;
@@ -66,7 +66,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
             tenant: caller.tenant().to_string(),
             trust: caller.trust(),
             age_seconds: 0,
-            attributes: caller.attributes().iter().map(|(k, v)| (k.to_string(), v.clone())).collect(),
+            attributes: Arc::clone(caller.attributes()),
             claims: Arc::clone(caller.claims()),
         },
         runner: None,
@@ -105,7 +105,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
         ttl,
         input,
         input_json,
-        origins: BTreeMap::default(),
+        origins: Origins::new(),
         failed: BTreeMap::default(),
     }
 }
@@ -135,6 +135,6 @@ pub(crate) fn operation_facts(
         tenants,
         input_json: json!({ "operation": operation, "resource": { "filter": { "role": "deploy" } } })
             .to_string(),
-        origins: BTreeMap::default(),
+        origins: Origins::new(),
     }
 }

@@ -11,6 +11,9 @@ use crate::config::{Issuer, Replay};
 use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Trust};
 use crate::secret::Fingerprint;
 
+/// Normalised attributes, by name.
+pub type Attributes = BTreeMap<AttributeName, Value>;
+
 /// A verified and admitted identity. Only the identity module can make one.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -21,8 +24,8 @@ pub struct Caller {
     pub(super) principal: PrincipalKey,
     pub(super) tenant: TenantName,
     pub(super) trust: Trust,
-    pub(super) attributes: BTreeMap<AttributeName, Value>,
-    /// Shared with the policy input: the largest part of both.
+    /// Shared with the policy input, as are the claims: the largest part of both.
+    pub(super) attributes: Arc<Attributes>,
     pub(super) claims: Arc<Map<String, Value>>,
     pub(super) token: Fingerprint,
     pub(super) issued_at: Timestamp,
@@ -59,7 +62,7 @@ impl Caller {
         self.trust
     }
     /// Normalised attributes, by name, the profile's and the issuer entry's.
-    pub const fn attributes(&self) -> &BTreeMap<AttributeName, Value> {
+    pub const fn attributes(&self) -> &Arc<Attributes> {
         &self.attributes
     }
     /// All verified claims.

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-pub use caller::Caller;
+pub use caller::{Attributes, Caller};
 pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 
@@ -130,7 +130,7 @@ impl Identity {
             principal: reading.principal,
             tenant: extra::tenant(&claims, &issuer.tenant)?,
             trust: reading.trust,
-            attributes: reading.attributes,
+            attributes: Arc::new(reading.attributes),
             claims: Arc::new(claims),
             token,
             issued_at: times.issued_at,

@@ -46,7 +46,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         principal: "github:repository:1234".parse().unwrap(),
         tenant: "default".parse().unwrap(),
         trust: Trust::Trusted,
-        attributes: text.iter().map(|(k, v)| (k.parse().unwrap(), json!(v))).collect(),
+        attributes: Arc::new(text.iter().map(|(k, v)| (k.parse().unwrap(), json!(v))).collect()),
         claims: Arc::new(json!({"repository": "acme/shop"}).as_object().unwrap().clone()),
         token: Fingerprint::of(token.as_bytes()),
         issued_at: now,

@@ -12,8 +12,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A shorter value is cheaper to repeat, and equal to another only by chance: sharing it would multiply the frames.
-const SHARED_FROM_BYTES: usize = 10;
+/// A shorter text is cheaper to repeat, and equal to another only by chance: sharing it would multiply the frames.
+const SHARED_FROM_BYTES: usize = 8;
 
 /// The structure and the values of one input, both JSON text.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub(super) struct Split {
 /// # Errors
 /// It is not one JSON value.
 pub(super) fn split(input: &str) -> serde_json::Result<Split> {
-    let mut splitter = Splitter { shape: Vec::with_capacity(input.len()), ..Splitter::default() };
+    let room = || Vec::with_capacity(input.len());
+    let mut splitter = Splitter { shape: room(), values: room(), ..Splitter::default() };
     splitter.values.push(b'[');
     let mut json = serde_json::Deserializer::from_str(input);
     splitter.deserialize(&mut json)?;
@@ -56,43 +57,47 @@ pub(super) fn join(shape: &Value, values: &[Value]) -> Option<Value> {
 }
 
 #[derive(Default)]
-struct Splitter {
+struct Splitter<'de> {
     shape: Vec<u8>,
     values: Vec<u8>,
     count: usize,
-    places: HashMap<Vec<u8>, usize>,
+    /// Of the texts that may appear again.
+    places: HashMap<&'de str, usize>,
 }
 
 /// A member's name, borrowed from the text unless it holds an escape.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Splitter {
-    /// Writes a value to the list, unless it is there, and its place to the shape.
+impl<'de> Splitter<'de> {
+    /// Writes a value to the list, and its place to the shape.
     fn leaf<E: Error>(&mut self, value: &impl Serialize) -> Result<(), E> {
-        let end = self.values.len();
         if self.count > 0 {
             self.values.push(b',');
         }
-        let start = self.values.len();
         serde_json::to_writer(&mut self.values, value).map_err(E::custom)?;
-        let text = self.values.get(start..).unwrap_or_default();
-        let shared = text.len() >= SHARED_FROM_BYTES;
-        let place = if let Some(place) = self.places.get(text) {
-            self.values.truncate(end);
-            *place
-        } else {
-            if shared {
-                self.places.insert(text.to_vec(), self.count);
-            }
-            self.count += 1;
-            self.count - 1
-        };
+        self.count += 1;
+        self.place(self.count - 1)
+    }
+
+    /// The same for a text that the input holds as it is; one that is in the list is not written again.
+    fn text<E: Error>(&mut self, text: &'de str) -> Result<(), E> {
+        if text.len() < SHARED_FROM_BYTES {
+            return self.leaf(&text);
+        }
+        if let Some(&place) = self.places.get(text) {
+            return self.place(place);
+        }
+        self.places.insert(text, self.count);
+        self.leaf(&text)
+    }
+
+    fn place<E: Error>(&mut self, place: usize) -> Result<(), E> {
         serde_json::to_writer(&mut self.shape, &place).map_err(E::custom)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Splitter {
+impl<'de> DeserializeSeed<'de> for &mut Splitter<'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -100,7 +105,7 @@ impl<'de> DeserializeSeed<'de> for &mut Splitter {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Splitter {
+impl<'de> Visitor<'de> for &mut Splitter<'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,6 +132,11 @@ impl<'de> Visitor<'de> for &mut Splitter {
         self.leaf(&value)
     }
 
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<(), E> {
+        self.text(value)
+    }
+
+    /// A text with an escape in it.
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
         self.leaf(&value)
     }

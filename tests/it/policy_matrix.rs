@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use regorus::Value;
 use serde_json::{Map, json};
@@ -79,7 +80,9 @@ fn input(
             tenant: (*tenant).into(),
             trust: *trust,
             age_seconds: 5,
-            attributes,
+            attributes: Arc::new(
+                attributes.into_iter().map(|(name, value)| (name.parse().unwrap(), value)).collect(),
+            ),
             claims: Map::new().into(),
         },
         runner,

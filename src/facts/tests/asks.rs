@@ -76,8 +76,8 @@ async fn p_06_declared_keys_are_marked_as_such_and_no_others_pass() {
     let facts = gather_for(role.clone(), &ask).await.unwrap();
     assert_eq!(facts.input().declared["ticket"], "OPS-1");
     assert_eq!(facts.input().context.facts["ticket"], "OPS-1");
-    assert_eq!(facts.origins()["declared.ticket"], Origin::Declared);
-    assert_eq!(facts.origins()["context.ticket"], Origin::Declared);
+    assert_eq!(facts.origins().by_path()["declared.ticket"], Origin::Declared);
+    assert_eq!(facts.origins().by_path()["context.ticket"], Origin::Declared);
     ask.declared.insert("branch".parse().unwrap(), text("main"));
     refusal(gather_for(role, &ask).await, Code::DeclaredKeyRefused);
 }
@@ -111,8 +111,8 @@ async fn a_table_row_gives_values_to_providers_and_labels_to_policy() {
     let labels = &facts.input().resource.labels;
     assert_eq!(labels["tier"], "critical");
     assert_eq!(labels["team"], "shop", "an empty cell does not blank the role's label");
-    assert_eq!(facts.origins()["resource.labels.tier"], Origin::Table("repositories".into()));
-    assert_eq!(facts.origins()["resource.labels.team"], Origin::Role);
+    assert_eq!(facts.origins().by_path()["resource.labels.tier"], Origin::Table("repositories".into()));
+    assert_eq!(facts.origins().by_path()["resource.labels.team"], Origin::Role);
     assert!(!labels.contains_key("account"));
 }
 
@@ -187,8 +187,8 @@ async fn age_counts_from_issue_and_is_never_negative() {
 async fn branch_and_environment_are_copied_from_the_identity_or_absent() {
     let facts = gather_for(role(), &ask()).await.unwrap();
     assert_eq!(facts.input().context.facts, [("branch".to_owned(), json!("main"))].into());
-    assert_eq!(facts.origins()["context.branch"], Origin::Token);
-    assert!(!facts.origins().contains_key("context.environment"));
+    assert_eq!(facts.origins().by_path()["context.branch"], Origin::Token);
+    assert!(!facts.origins().by_path().contains_key("context.environment"));
 }
 
 /// Paths of the keys that have an origin of their own.
@@ -216,6 +216,6 @@ async fn p_12_every_key_has_exactly_one_origin() {
     ask.source_ip = Some("192.0.2.7".parse().unwrap());
     let facts = gather_for(role(), &ask).await.unwrap();
     let input = serde_json::to_value(facts.input()).unwrap();
-    let origins: Vec<_> = facts.origins().keys().cloned().collect();
+    let origins: Vec<_> = facts.origins().by_path().keys().cloned().collect();
     assert_eq!(origins, paths(&input));
 }

@@ -64,8 +64,8 @@ fn policy_sees_who_whose_and_when_and_nothing_that_is_unknown() {
         "time": "00:30", "weekday": "saturday", "timestamp": friday_night().to_string(), "source_ip": "10.1.2.3"
     });
     assert_eq!(seen["context"], context);
-    assert_eq!(facts.origins()["resource.filter.role"], Origin::Declared);
-    assert_eq!(facts.origins()["resource.tenant"], Origin::Server);
+    assert_eq!(facts.origins().by_path()["resource.filter.role"], Origin::Declared);
+    assert_eq!(facts.origins().by_path()["resource.tenant"], Origin::Server);
 
     let everybodys = gather("default", &[Operation::LeaseList], &ask(None)).unwrap();
     let seen: serde_json::Value = serde_json::from_str(everybodys.input_json()).unwrap();

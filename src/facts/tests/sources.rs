@@ -86,7 +86,7 @@ async fn failure(source: FactSource) -> String {
     let facts = gather(&gatherer(&asking(vec![("commits", source)])), &ask()).await.unwrap();
     assert!(!facts.input().context.facts.contains_key("commit_signed"), "a failure has no value");
     assert_eq!(
-        facts.origins()["context.commit_signed"],
+        facts.origins().by_path()["context.commit_signed"],
         Origin::Source("commits".into()),
         "its key is reserved"
     );
@@ -102,7 +102,7 @@ async fn a_source_gives_its_facts_and_is_their_origin() {
     source.auth = Some(SourceAuth { header: "x-key".into(), value: "secret".to_owned().into() });
     let facts = gather(&gatherer(&asking(vec![("commits", source)])), &ask()).await.unwrap();
     assert_eq!(facts.input().context.facts["commit_signed"], json!(true));
-    assert_eq!(facts.origins()["context.commit_signed"], Origin::Source("commits".into()));
+    assert_eq!(facts.origins().by_path()["context.commit_signed"], Origin::Source("commits".into()));
     assert!(facts.failed().is_empty());
     let seen = upstream.seen.lock().unwrap().clone();
     assert_eq!(seen, [("/repos/acme/shop/commits/main?id=acme%2Fshop".into(), Some("secret".into()))]);

@@ -11,17 +11,13 @@ mod kubernetes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 use url::{Position, Url};
 
+use super::caller::Attributes;
 use super::claim::{ClaimError, MAX_TEXT, lookup};
 use crate::config::{Issuer, Profile};
 use crate::domain::{AttributeName, InvalidName, PrincipalKey, Trust};
-
-/// Attributes by name.
-pub(super) type Attributes = BTreeMap<AttributeName, Value>;
 
 /// One row of a profile's table.
 #[derive(Debug, Clone, Copy)]

@@ -30,7 +30,8 @@ fn allows_what_a_package_allows() {
 fn p_02_what_no_rule_allows_is_denied_without_an_alarm() {
     let policy = policy(&["ci.deploy"], &[("deploy.rego", DEPLOY)]);
     let (results, merged) = ask(&policy, &["ci.deploy"], |input| {
-        input.identity.attributes.insert("branch".into(), json!("x"));
+        std::sync::Arc::make_mut(&mut input.identity.attributes)
+            .insert("branch".parse().unwrap(), json!("x"));
     });
     assert_eq!(results[0].allow, Some(false));
     assert_eq!(results[0].error, None);
@@ -41,7 +42,9 @@ fn p_02_what_no_rule_allows_is_denied_without_an_alarm() {
 fn p_02_negation_of_something_undefined_does_not_allow_by_itself() {
     let text = "package p\nallow if { not input.identity.fork; input.identity.branch == \"main\" }";
     let policy = policy(&["p"], &[("p.rego", text)]);
-    let gone = |input: &mut facts::Input| drop(input.identity.attributes.remove("branch"));
+    let gone = |input: &mut facts::Input| {
+        drop(std::sync::Arc::make_mut(&mut input.identity.attributes).remove("branch"));
+    };
     assert_eq!(refusal(ask(&policy, &["p"], gone).1).code, Code::NotAllowed);
 }
 
