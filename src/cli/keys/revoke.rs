@@ -20,7 +20,7 @@ pub(super) struct RevokeArgs {
     #[arg(long)]
     rotate: bool,
     /// Do not ask.
-    #[arg(long, short)]
+    #[arg(long)]
     yes: bool,
 }
 
@@ -89,4 +89,27 @@ fn confirm() -> Result<(), Failure> {
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     if answer.trim() == "revoke" { Ok(()) } else { Err(Failure::new(Status::Failed, "nothing was changed")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: RevokeArgs,
+    }
+
+    #[test]
+    fn a_key_id_may_begin_like_an_option() {
+        for kid in ["-yes_and", "--rotated", "-"] {
+            for arguments in [["x", kid, "--rotate", "--yes"], ["x", "--rotate", "--yes", kid]] {
+                let Only { args } = Only::parse_from(arguments);
+                assert_eq!((args.kid.as_str(), args.rotate, args.yes), (kid, true, true));
+            }
+        }
+    }
 }

@@ -25,8 +25,12 @@ fn in_kms(purpose: Purpose, number: u32, activates_at: Timestamp) -> KeyRecord {
 
 /// A KMS for credentials that nobody can reach.
 fn unreachable_kms(key: &str) -> Kms {
+    kms_at("http://127.0.0.1:1", key)
+}
+
+fn kms_at(address: &str, key: &str) -> Kms {
     let transit = TransitSettings {
-        address: "http://127.0.0.1:1".parse().unwrap(),
+        address: address.parse().unwrap(),
         namespace: None,
         mount: "transit".into(),
         key: key.into(),
@@ -109,4 +113,35 @@ fn c_11_a_row_cannot_say_which_key_of_a_kms_it_is() {
     let place = records.len() - 1;
     records[place] = KeyRecord { place: Place::Store, ..in_kms(Purpose::Credentials, 1, at(1)) };
     assert!(matches!(Keyring::open_with(&records, &sealer(1), &kms, at(2)), Err(SigningError::Unseal)));
+}
+
+/// Whoever answers in place of a KMS, always with this signature; the real one is in the integration tests.
+async fn impostor(signature: String) -> Kms {
+    let answer = json!({ "data": { "signature": signature } }).to_string();
+    let router = axum::Router::new().fallback(move || std::future::ready(answer.clone()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let kms = kms_at(&format!("http://{}", listener.local_addr().unwrap()), "tollgate");
+    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    kms
+}
+
+#[tokio::test]
+async fn c_11_an_answer_that_is_no_signature_of_the_key_is_not_used() {
+    let mut records = first();
+    records.push(in_kms(Purpose::Credentials, 1, at(1)));
+    let foreign = LocalKey::generate(SigningAlgorithm::Es256).unwrap();
+    let foreign = LocalKey::parse(SigningAlgorithm::Es256, &foreign).unwrap().sign(b"x").unwrap();
+    let foreign = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(foreign);
+    for (signature, wanted) in [
+        (format!("vault:v1:{foreign}"), "does not verify"),
+        (format!("vault:v2:{foreign}"), "another version signed"),
+        ("vault:v1:+/+/".to_owned(), "not base64url"),
+        (String::new(), "another version signed"),
+    ] {
+        let kms = impostor(signature).await;
+        let keyring = Keyring::open_with(&records, &sealer(1), &kms, at(2)).unwrap();
+        let refused = keyring.sign_jwt(Purpose::Credentials, ACCESS_TOKEN_TYP, &json!({})).await.unwrap_err();
+        let SigningError::Kms(error) = refused else { panic!("{refused}") };
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
 }

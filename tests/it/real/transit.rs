@@ -11,12 +11,15 @@ use crate::harness::parts::bao::Bao;
 use crate::harness::parts::job::{job, run};
 use crate::harness::{Server, Site};
 
-/// What Tollgate's token may do there.
-const POLICY: &str = r#"
-path "transit/keys/tollgate-*" { capabilities = ["read"] }
-path "transit/keys/+/rotate" { capabilities = ["update"] }
-path "transit/sign/tollgate-*" { capabilities = ["update"] }
-"#;
+/// What Tollgate's token may do there: as the README says, for each key.
+fn policy() -> String {
+    let of = |key: &str| {
+        let rule = |path: String, can: &str| format!("path \"{path}\" {{ capabilities = [\"{can}\"] }}\n");
+        let (read, sign) = (format!("transit/keys/{key}"), format!("transit/sign/{key}"));
+        rule(format!("{read}/rotate"), "update") + &rule(sign, "update") + &rule(read, "read")
+    };
+    ["tollgate-es", "tollgate-rs", "tollgate-open"].map(of).concat()
+}
 
 /// A transit engine with a key of each kind, and a token that may sign with them.
 async fn token(bao: &Bao) -> String {
@@ -24,7 +27,11 @@ async fn token(bao: &Bao) -> String {
     bao.write("transit/keys/tollgate-es", json!({ "type": "ecdsa-p256" })).await;
     bao.write("transit/keys/tollgate-rs", json!({ "type": "rsa-2048" })).await;
     bao.write("transit/keys/tollgate-open", json!({ "type": "ecdsa-p256", "exportable": true })).await;
-    bao.write("sys/policies/acl/tollgate-sign", json!({ "policy": POLICY })).await;
+    bao.write("sys/policies/acl/tollgate-sign", json!({ "policy": policy() })).await;
+    another_token(bao).await
+}
+
+async fn another_token(bao: &Bao) -> String {
     let made = json!({ "policies": ["tollgate-sign"], "no_default_policy": true, "ttl": "1h" });
     let made = bao.write("auth/token/create", made).await;
     made["auth"]["client_token"].as_str().unwrap().to_owned()
@@ -35,11 +42,12 @@ fn settings(site: &Site, bao: &Bao, token: &str, keys: &[(&str, &str)]) {
     let section = |(purpose, key): &(&str, &str)| {
         format!(
             "[signing.{purpose}]\nkms = {{ kind = \"vault-transit\", address = \"{}\", key = \"{key}\", \
-             token = {{ value = \"{token}\" }}, insecure_loopback = true }}\n",
+             token = {{ file = \"../transit-token\" }}, insecure_loopback = true }}\n",
             bao.url
         )
     };
     let sections: String = keys.iter().map(section).collect();
+    site.write("transit-token", token);
     site.write("config/tollgate.toml", &site.settings(&sections));
 }
 
@@ -139,6 +147,49 @@ async fn a_kms_that_is_sealed_or_gone_issues_nothing_keeps_the_keys_published_an
     bao.stop();
     let gone = site.api().deploy(&site.token()).await;
     assert_eq!((gone.status, gone.code()), (503, "signing_unavailable"));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_reads_a_new_token_and_refuses_another_key() {
+    let bao = Bao::start().await;
+    let site = site(&bao, "tollgate-es").await;
+    let app = site.start().await;
+    let kid = signed_by(&site).await;
+    let old = std::fs::read_to_string(site.path("transit-token")).unwrap();
+    bao.write("auth/token/revoke", json!({ "token": old })).await;
+    assert_eq!(site.api().deploy(&site.token()).await.code(), "signing_unavailable");
+
+    let new = another_token(&bao).await;
+    site.write("transit-token", &new);
+    app.reload().await.unwrap();
+    assert_eq!(signed_by(&site).await, kid);
+    settings(&site, &bao, &new, &[("credentials", "tollgate-rs")]);
+    let problems = app.reload().await.unwrap_err();
+    assert!(problems.iter().any(|problem| problem.message.contains("signing (all but tokens)")));
+    assert_eq!(signed_by(&site).await, kid);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purpose_moves_from_the_store_to_a_kms_with_a_lag_and_back_at_once() {
+    let bao = Bao::start().await;
+    let site = site(&bao, "tollgate-rs").await;
+    let with_kms = std::fs::read_to_string(site.path("config/tollgate.toml")).unwrap();
+    site.write("config/tollgate.toml", &site.settings(""));
+    let app = site.start().await;
+    let stored = signed_by(&site).await;
+    site.write("config/tollgate.toml", &with_kms);
+    let app = later(&site, app, SignedDuration::from_secs(1)).await;
+    assert_eq!(signed_by(&site).await, stored, "verifiers do not know the new key yet");
+    let app = later(&site, app, SignedDuration::from_mins(61)).await;
+    let moved = signed_by(&site).await;
+    assert_ne!(moved, stored);
+    site.write("config/tollgate.toml", &site.settings(""));
+    let app = later(&site, app, SignedDuration::from_secs(1)).await;
+    let back = signed_by(&site).await;
+    assert!(back != stored && back != moved);
+    assert!(published(&site).await.contains(&json!(moved)), "tokens that it signed still verify");
     app.stop().await;
 }
 
