@@ -8,7 +8,7 @@ use secrecy::zeroize::Zeroizing;
 use super::public::PublicKey;
 use super::sealer::is_unnamed;
 use super::signer::LocalKey;
-use super::transit::Version;
+use super::transit::{KmsError, Version};
 use super::{KeyState, Place, Purpose, Sealer, SigningAlgorithm, SigningError};
 
 /// A key as the store keeps it: private part sealed.
@@ -65,7 +65,7 @@ impl KeyRecord {
     /// of the KMS later, cannot change it.
     ///
     /// # Errors
-    /// [`SigningError::Crypto`].
+    /// [`SigningError::Kms`] if the purpose has no use for the key's algorithm; [`SigningError::Crypto`].
     pub fn of_kms(
         purpose: Purpose,
         version: &Version,
@@ -73,6 +73,9 @@ impl KeyRecord {
         now: Timestamp,
         activates_at: Timestamp,
     ) -> Result<Self, SigningError> {
+        if !purpose.algorithms().contains(&version.algorithm()) {
+            return Err(KmsError::Key("its purpose takes keys of the type ecdsa-p256 only").into());
+        }
         let record =
             Self::unsealed(purpose, version.algorithm(), Place::Kms, version.public(), now, activates_at);
         record.seal(sealer, &version.to_bytes()?)

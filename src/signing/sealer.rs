@@ -144,6 +144,17 @@ impl Sealer {
     }
 }
 
+#[cfg(test)]
+impl Sealer {
+    /// As version 1 sealed.
+    pub(super) fn seal_unnamed(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        let mut body = plain.to_vec();
+        let bound = bound_to(&[UNNAMED], context);
+        let nonce = self.current.key.seal_in_place_append_tag(bound, &mut body).unwrap();
+        [&[UNNAMED], nonce.as_ref().as_slice(), &body].concat()
+    }
+}
+
 /// True for a value of version 1, whose context may be an older one too.
 pub(super) fn is_unnamed(sealed: &[u8]) -> bool {
     sealed.first() == Some(&UNNAMED)
@@ -201,19 +212,11 @@ mod tests {
         }
     }
 
-    /// As version 1 sealed.
-    fn unnamed(byte: u8, context: &str, plain: &[u8]) -> Vec<u8> {
-        let mut body = plain.to_vec();
-        let kek = sealer(byte).current;
-        let nonce = kek.key.seal_in_place_append_tag(bound_to(&[UNNAMED], context), &mut body).unwrap();
-        [&[UNNAMED], nonce.as_ref().as_slice(), &body].concat()
-    }
-
     #[test]
     fn c_11_former_keys_open_and_never_seal() {
         let secret = |byte| PADDED.encode([byte; 32]).into();
         let changed = Sealer::with_former(&secret(2), &[secret(1)]).unwrap();
-        for old in [sealer(1).seal("c", b"x").unwrap(), unnamed(1, "c", b"x")] {
+        for old in [sealer(1).seal("c", b"x").unwrap(), sealer(1).seal_unnamed("c", b"x")] {
             assert_eq!(changed.open("c", &old).unwrap(), b"x");
             assert!(!changed.is_current(&old));
             assert!(changed.open("d", &old).is_err(), "another context");

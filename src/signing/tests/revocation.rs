@@ -115,3 +115,23 @@ fn c_11_keys_are_sealed_anew_by_the_key_of_now_and_stay_what_they_are() {
         assert_eq!(before.jwks(purpose), after.jwks(purpose));
     }
 }
+
+#[test]
+fn keys_from_before_seals_named_their_key_open_and_are_sealed_anew() {
+    let records = first();
+    let former: Vec<_> = records
+        .iter()
+        .map(|key| {
+            let plain = sealer(1).open(&context(key), &key.sealed).unwrap();
+            let (purpose, algorithm) = (key.purpose.as_str(), key.algorithm.as_str());
+            let context = format!("signing-key/{purpose}/{algorithm}/{}", key.kid);
+            KeyRecord { sealed: sealer(1).seal_unnamed(&context, &plain), ..key.clone() }
+        })
+        .collect();
+    let before = Keyring::open(&former, &sealer(1), at(0)).unwrap();
+    let resealed: Vec<_> = former.iter().map(|key| key.resealed(&sealer(1)).unwrap()).collect();
+    assert!(former.iter().all(|key| !sealer(1).is_current(&key.sealed)));
+    assert!(resealed.iter().all(|key| sealer(1).is_current(&key.sealed)));
+    let after = Keyring::open(&resealed, &sealer(1), at(0)).unwrap();
+    assert_eq!(before.jwks(Purpose::Federation), after.jwks(Purpose::Federation));
+}
