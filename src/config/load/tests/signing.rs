@@ -32,8 +32,7 @@ const TRANSIT: &str = "kind = \"vault-transit\", address = \"https://bao.example
 
 #[test]
 fn a_purpose_signs_by_a_kms_if_it_says_so() {
-    let KmsSettings::Transit(transit) =
-        kms(TRANSIT).clean().settings.signing.federation.unwrap();
+    let KmsSettings::Transit(transit) = kms(TRANSIT).clean().settings.signing.federation.unwrap();
     assert_eq!((transit.mount.as_str(), transit.key.as_str()), ("transit", "tollgate"));
     assert!(!format!("{transit:?}").contains(transit.token.expose_secret()));
     let none = tree().clean().settings.signing;
