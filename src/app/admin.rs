@@ -14,7 +14,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, KeyReport, StartError};
+use crate::causes;
 use crate::config::Settings;
+use crate::ledger::Rewrapped;
 use crate::signing::Purpose;
 
 /// Largest message, bytes.
@@ -37,6 +39,15 @@ pub enum AdminRequest {
         /// `federation`, `credentials` or `checkpoints`.
         purpose: String,
     },
+    /// Revoke a signing key.
+    RevokeKey {
+        /// Its id.
+        kid: String,
+        /// If it is the one that signs: have another sign at once. Without this it is refused.
+        rotate: bool,
+    },
+    /// Seal the store by the current key-encryption key.
+    RewrapKeys,
 }
 
 /// What is answered.
@@ -57,6 +68,11 @@ pub enum AdminAnswer {
     Keys {
         /// All of them.
         keys: Vec<KeyReport>,
+    },
+    /// The store is sealed anew.
+    Rewrapped {
+        /// What was done, and what is left.
+        rewrapped: Rewrapped,
     },
     /// It failed.
     Failed {
@@ -184,6 +200,12 @@ impl Core {
                     }
                 };
             }
+            AdminRequest::RewrapKeys => {
+                return match self.keys.rewrap().await {
+                    Ok(rewrapped) => AdminAnswer::Rewrapped { rewrapped },
+                    Err(error) => AdminAnswer::Failed { message: causes::in_full(&error) },
+                };
+            }
             AdminRequest::ListKeys => self.keys.list().await,
             AdminRequest::RotateKeys { purpose } => {
                 match Purpose::ALL.iter().find(|known| known.as_str() == purpose) {
@@ -191,10 +213,11 @@ impl Core {
                     None => return AdminAnswer::Failed { message: format!("no such purpose: {purpose}") },
                 }
             }
+            AdminRequest::RevokeKey { kid, rotate } => self.keys.revoke(&kid, rotate).await,
         };
         match keys {
             Ok(keys) => AdminAnswer::Keys { keys },
-            Err(error) => AdminAnswer::Failed { message: error.to_string() },
+            Err(error) => AdminAnswer::Failed { message: causes::in_full(&error) },
         }
     }
 }

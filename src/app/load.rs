@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{Source, StartError};
 use crate::broker::Loaded;
@@ -12,12 +12,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits, Problem, Problems, Settings};
 use crate::facts::Gatherer;
 use crate::identity::{Identity, Remembered};
-use crate::ledger::{Ledger, LedgerSettings};
+use crate::ledger::{Ledger, LedgerSettings, Rewrapped};
 use crate::policy::Policy;
 use crate::provider::Providers;
 use crate::secret::Fingerprint;
 use crate::signing::discovery::federation_issuer;
-use crate::signing::{Sealer, SharedKeyring};
+use crate::signing::{Sealer, SharedKeyring, SigningError};
 
 /// A configuration without errors, its policies compiled, linted and smoke-evaluated.
 pub struct Checked {
@@ -94,6 +94,23 @@ pub(super) fn build(
     Ok(Loaded { config, identity, gatherer, policy: checked.policy, providers })
 }
 
+/// What seals and opens by the keys of the settings.
+///
+/// # Errors
+/// [`SigningError::KeyEncryptionKey`].
+pub fn sealer_of(settings: &Settings) -> Result<Sealer, SigningError> {
+    Sealer::with_former(&settings.store.key_encryption_key, &settings.store.previous_key_encryption_keys)
+}
+
+/// Seals everything in the store by the current key-encryption key that can be, without a server.
+///
+/// # Errors
+/// A server uses the store; it cannot be read or written; a signing key does not open.
+pub async fn rewrap_offline(settings: &Settings) -> Result<Rewrapped, StartError> {
+    let ledger = open_ledger(settings, Arc::new(sealer_of(settings)?), Clock::system())?;
+    Ok(ledger.rewrap().await?)
+}
+
 /// Opens the ledger that the settings name.
 pub(super) fn open_ledger(
     settings: &Settings,
@@ -125,15 +142,20 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         let per_minute = (limits.refusals_per_minute, limits.exchanges_per_minute);
         (*concurrency, *connections, *body_bytes, *request_timeout, per_minute)
     };
-    let key =
-        |settings: &Settings| Fingerprint::of(settings.store.key_encryption_key.expose_secret().as_bytes());
+    let print = |secret: &SecretString| Fingerprint::of(secret.expose_secret().as_bytes());
+    let keys = |settings: &Settings| {
+        let former = &settings.store.previous_key_encryption_keys;
+        let all = std::iter::once(&settings.store.key_encryption_key).chain(former);
+        all.map(print).collect::<Vec<_>>()
+    };
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("store.sqlite", new.store.sqlite == old.store.sqlite),
-        ("store.key_encryption_key", key(new) == key(old)),
+        ("store.key_encryption_key, or a previous one,", keys(new) == keys(old)),
+        ("signing (all but tokens)", new.signing.is_like(&old.signing)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];

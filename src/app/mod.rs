@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
 pub use error::StartError;
-pub use keys::{KeyReport, reports as key_reports};
-pub use load::{Checked, check};
+pub use keys::{KeyReport, NextState, reports as key_reports};
+pub use load::{Checked, check, rewrap_offline, sealer_of};
 
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -27,7 +27,7 @@ use crate::config::Problems;
 use crate::http;
 use crate::ledger::Ledger;
 use crate::secret::Fingerprint;
-use crate::signing::Sealer;
+use crate::signing::{Kms, SigningError};
 use crate::telemetry::Metrics;
 use keys::Keys;
 
@@ -68,9 +68,10 @@ impl App {
     pub async fn start(source: Source, clock: Clock, metrics: Option<Metrics>) -> Result<Self, StartError> {
         let checked = check(&source)?;
         let settings = &checked.config.settings;
-        let sealer = Arc::new(Sealer::new(&settings.store.key_encryption_key)?);
+        let sealer = Arc::new(sealer_of(settings)?);
+        let kms = Kms::new(&settings.signing, &clock).map_err(SigningError::from)?;
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
-        let keys = Keys::open(Arc::clone(&ledger), sealer, clock.clone()).await?;
+        let keys = Keys::open(Arc::clone(&ledger), sealer, kms, clock.clone()).await?;
         let limits = settings.limits.clone();
         let listen = settings.server.listen;
         let tls = settings.server.tls.as_ref().map(http::Tls::load).transpose()?.map(Arc::new);
@@ -178,6 +179,7 @@ impl Core {
         if let (Some(tls), Some(certificate)) = (&self.tls, certificate) {
             tls.replace(certificate);
         }
+        self.keys.replace_tokens(&loaded.config.settings.signing);
         self.broker.swap(loaded);
         tracing::info!(%revision, "a new configuration is in force");
         Ok(revision)

@@ -16,6 +16,7 @@ mod problem;
 mod reader;
 mod role;
 mod settings;
+mod signing;
 mod table;
 mod target;
 
@@ -31,6 +32,7 @@ pub use settings::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SourceAuth,
     StoreSettings, TlsSettings,
 };
+pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
 

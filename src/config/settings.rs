@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::SigningSettings;
 use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
@@ -17,6 +18,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[signing.<purpose>]`.
+    pub signing: SigningSettings,
     /// `[audit]`.
     pub audit: AuditSettings,
     /// `[limits]`.
@@ -64,6 +67,8 @@ pub struct StoreSettings {
     pub sqlite: PathBuf,
     /// 32 random bytes, base64, that seal keys and handles in the store.
     pub key_encryption_key: SecretString,
+    /// Former ones, which open what they sealed until `tollgate keys rewrap` has sealed it anew.
+    pub previous_key_encryption_keys: Vec<SecretString>,
 }
 
 /// `[audit]`: the JSON-lines copy.

@@ -96,6 +96,9 @@ codes! {
     IdempotencyConflict "idempotency_conflict": "the Idempotency-Key was used for a different request", "use one key per request, and the same body with it", "tollgate exec --help";
     RateLimited "rate_limited": "this identity asks too often", "wait as long as Retry-After says", "tollgate whoami";
 
+    // Signing by a KMS.
+    SigningUnavailable "signing_unavailable": "the KMS that holds the signing key does not sign", "retry; if it persists, the operator checks the KMS, whether it is sealed, and Tollgate's token there", "tollgate explain DECISION";
+
     // The provider.
     ProviderUnavailable "provider_unavailable": "the target does not answer", "retry; if it persists, check the target and the network between", "tollgate check";
     ProviderThrottled "provider_throttled": "the target asks to slow down", "wait as long as Retry-After says", "tollgate explain DECISION";

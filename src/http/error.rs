@@ -59,6 +59,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         Code::IssuerUnavailable
         | Code::FactsUnavailable
         | Code::StoreUnavailable
+        | Code::SigningUnavailable
         | Code::ProviderUnavailable
         | Code::ProviderThrottled
         | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -145,6 +146,7 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::FactsUnavailable
         | Code::StoreUnavailable
         | Code::RateLimited
+        | Code::SigningUnavailable
         | Code::ProviderUnavailable
         | Code::ProviderThrottled
         | Code::Overloaded

@@ -44,6 +44,12 @@ pub enum LedgerError {
         /// What it is.
         what: &'static str,
     },
+    /// A signing key's row differs from what was recorded when it was written.
+    #[error(
+        "the signing key {0} is not as the audit chain recorded it: somebody changed the store; nothing is signed with \
+         it. `tollgate audit verify` says what else was changed"
+    )]
+    KeyChanged(String),
     /// A checkpoint that is not one, or that no known key signed.
     #[error("not a checkpoint of this store: {0}")]
     Checkpoint(String),

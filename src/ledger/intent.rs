@@ -137,7 +137,7 @@ pub(super) struct InsertKeys {
     pub(super) keys: Vec<KeyRecord>,
 }
 
-/// Adds signing keys, or replaces those with their ids, together.
+/// Adds signing keys, or replaces those with their ids, together. A key that is revoked stays as it is.
 pub(super) struct StoreKeys {
     pub(super) keys: Vec<KeyRecord>,
 }
@@ -147,6 +147,13 @@ pub(super) struct KeepIssuerKeys {
     pub(super) issuer: String,
     pub(super) sealed: Vec<u8>,
     pub(super) fetched_at: i64,
+}
+
+/// Replaces the seal of an issuer's keys, unless they were fetched anew meanwhile; the answer is whether it did.
+pub(super) struct ResealIssuerKeys {
+    pub(super) issuer: String,
+    pub(super) former: Vec<u8>,
+    pub(super) sealed: Vec<u8>,
 }
 
 /// Stores a signed checkpoint.

@@ -14,7 +14,7 @@ impl Ledger {
     /// Every signing key, oldest first, private parts sealed.
     ///
     /// # Errors
-    /// The store cannot be read, or a key is damaged.
+    /// The store cannot be read, or a key is damaged, or not as the chain recorded it: [`LedgerError::KeyChanged`].
     pub async fn signing_keys(&self) -> Result<Vec<KeyRecord>, LedgerError> {
         self.store.reader().read(queries::signing_keys).await
     }
@@ -29,7 +29,7 @@ impl Ledger {
     }
 
     /// Adds signing keys, or replaces those with their ids, all or none: a rotation, a revocation with its replacement,
-    /// states that time has overtaken.
+    /// states that time has overtaken. A key that is revoked stays so.
     ///
     /// # Errors
     /// [`Unavailable`].
@@ -44,7 +44,7 @@ impl Ledger {
         let (sealed, fetched) = read
             .inspect_err(|error| tracing::error!(%issuer, %error, "remembered keys cannot be read"))
             .ok()??;
-        let opened = self.sealer.open(&issuer_context(issuer, fetched), &sealed);
+        let opened = self.sealer.open(&issuer_context(issuer.as_str(), fetched), &sealed);
         let plain = opened
             .inspect_err(|error| tracing::error!(%issuer, %error, "remembered keys do not open: not used"))
             .ok()?;
@@ -53,7 +53,7 @@ impl Ledger {
 
     async fn seal_issuer_keys(&self, issuer: &IssuerUrl, jwks: &str, fetched: Timestamp) {
         let fetched_at = fetched.as_millisecond();
-        let sealed = match self.sealer.seal(&issuer_context(issuer, fetched_at), jwks.as_bytes()) {
+        let sealed = match self.sealer.seal(&issuer_context(issuer.as_str(), fetched_at), jwks.as_bytes()) {
             Ok(sealed) => sealed,
             Err(error) => return tracing::error!(%issuer, %error, "an issuer's keys cannot be sealed"),
         };
@@ -66,7 +66,7 @@ impl Ledger {
 
 /// Sealed although public: whoever can write to the store must not be able to plant a key that tokens are verified
 /// with, nor to exchange the keys of two issuers, nor to make old keys, withdrawn since, young again.
-fn issuer_context(issuer: &IssuerUrl, fetched_at: i64) -> String {
+pub(super) fn issuer_context(issuer: &str, fetched_at: i64) -> String {
     format!("issuer-keys:{fetched_at}:{issuer}")
 }
 

@@ -97,6 +97,9 @@ pub(super) struct KeyChange {
     pub(super) activates_at: i64,
     pub(super) sealed: String,
     pub(super) public_jwk: String,
+    /// Absent for a key in the store, as in records from before there was another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<String>,
 }
 
 /// Body of [`Kind::Abandoned`] and [`Kind::Resolved`].

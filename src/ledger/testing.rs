@@ -66,9 +66,14 @@ impl Bench {
 
     /// The same store in a new process, as it were.
     pub(super) fn restart(self) -> Self {
+        self.with_sealer(sealer())
+    }
+
+    /// The same with another key-encryption key.
+    pub(super) fn with_sealer(self, sealer: Arc<Sealer>) -> Self {
         let Self { ledger, clock, settings, folder } = self;
         drop(Arc::into_inner(ledger).unwrap());
-        let ledger = Arc::new(Ledger::open(&settings, sealer(), clock.clone()).unwrap());
+        let ledger = Arc::new(Ledger::open(&settings, sealer, clock.clone()).unwrap());
         Self { ledger, clock, settings, folder }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::upstream::internal;
+use super::upstream::{internal, unsigned};
 use crate::clock::{Clock, random_bytes};
 use crate::config::Role;
 use crate::domain::{DecisionId, IssuerUrl, Refusal};
@@ -115,7 +115,7 @@ impl Federation {
             source_identity: aws.map(|aws| aws.source_identity),
         };
         let signed = self.keyring.load_full().sign_jwt(Purpose::Federation, FEDERATION_TYP, &claims).await;
-        signed.map_err(|error| internal(format!("federation token: {error}")))
+        signed.map_err(|error| unsigned("federation token", &error))
     }
 }
 

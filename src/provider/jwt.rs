@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::upstream::{internal, unfit};
+use super::upstream::{internal, unfit, unsigned};
 use crate::clock::Clock;
 use crate::config::attributes::RESERVED_CLAIMS;
 use crate::config::{JwtRole, JwtTarget};
@@ -89,7 +89,7 @@ impl Jwt {
                 .collect(),
         };
         let token = self.keyring.load_full().sign_jwt(Purpose::Credentials, ACCESS_TOKEN_TYP, &claims).await;
-        let token = token.map_err(|error| internal(format!("access token: {error}")))?;
+        let token = token.map_err(|error| unsigned("access token", &error))?;
         Ok(Minted {
             credential: Credential::Jwt { token },
             dies_at,

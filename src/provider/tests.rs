@@ -9,8 +9,8 @@ use super::testing::{
 };
 use super::*;
 use crate::config::{
-    AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, StoreSettings,
-    Target, VaultTarget,
+    AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, SigningSettings,
+    StoreSettings, Target, VaultTarget,
 };
 use crate::domain::Credential;
 use crate::ledger::testing::authorised;
@@ -26,7 +26,12 @@ fn settings() -> Settings {
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
         },
-        store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: "".into() },
+        store: StoreSettings {
+            sqlite: PathBuf::new(),
+            key_encryption_key: "".into(),
+            previous_key_encryption_keys: Vec::new(),
+        },
+        signing: SigningSettings::default(),
         audit: AuditSettings::default(),
         limits: Limits {
             concurrency: 1,

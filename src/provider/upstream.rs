@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::causes;
 use crate::domain::{Code, Refusal};
 use crate::net::NetError;
+use crate::signing::SigningError;
 
 /// Longest text taken over from a target, in characters.
 const MAX_QUOTE: usize = 400;
@@ -47,6 +48,29 @@ pub(super) fn unfit(detail: impl Into<String>) -> Refusal {
 /// A failure of Tollgate itself.
 pub(super) fn internal(detail: impl Into<String>) -> Refusal {
     Refusal::new(Code::Internal, "the credential could not be prepared").with_detail(detail)
+}
+
+/// A token could not be signed: by a KMS that is down, or for a fault of Tollgate itself.
+pub(super) fn unsigned(what: &str, error: &SigningError) -> Refusal {
+    let detail = format!("{what}: {}", causes::in_full(error));
+    match error {
+        SigningError::Kms(_) => {
+            Refusal::new(Code::SigningUnavailable, "the KMS that holds the signing key does not sign")
+                .with_detail(quote(&detail, &[]))
+                .with_retry_after(DEFAULT_RETRY_AFTER)
+        }
+        SigningError::KeyEncryptionKey
+        | SigningError::Unseal
+        | SigningError::UnknownSeal(_)
+        | SigningError::KeyMismatch(_)
+        | SigningError::NoActiveKey(_)
+        | SigningError::NoSuchAlgorithm(..)
+        | SigningError::NoSuchKey(_)
+        | SigningError::AlreadyRevoked(_)
+        | SigningError::StillSigning(_)
+        | SigningError::Crypto(_)
+        | SigningError::Claims(_) => internal(detail),
+    }
 }
 
 /// No usable HTTP answer came.

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Serialize;
 
+use super::key::Private;
 use super::rotation::state_at;
-use super::{KeyRecord, KeyState, Purpose, Sealer, Signer, SigningAlgorithm, SigningError};
+use super::{KeyRecord, KeyState, Kms, Place, Purpose, Sealer, Signer, SigningAlgorithm, SigningError};
 
 /// Room for a token's header, usual claims and signature, so that building one allocates once.
 const TOKEN_CAPACITY: usize = 1536;
@@ -38,6 +39,7 @@ struct PurposeKeys {
 struct ActiveKey {
     kid: String,
     algorithm: SigningAlgorithm,
+    place: Place,
     signer: Signer,
 }
 
@@ -63,18 +65,42 @@ impl Keyring {
         KeyRecord::generate(purpose, algorithm, sealer, now, activates_at)
     }
 
-    /// Opens the stored keys as they are at `now`.
+    /// Opens the stored keys as they are at `now`, without a KMS.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn open(records: &[KeyRecord], sealer: &Sealer, now: Timestamp) -> Result<Self, SigningError> {
+        Self::open_with(records, sealer, &Kms::default(), now)
+    }
+
+    /// Opens the stored keys as they are at `now`; contacts nobody.
     ///
     /// # Errors
     /// [`SigningError::Unseal`] or [`SigningError::KeyMismatch`] if any key that would be published is not what its record
-    /// says, or [`SigningError::NoActiveKey`] if a purpose cannot sign with its own algorithm.
-    pub fn open(records: &[KeyRecord], sealer: &Sealer, now: Timestamp) -> Result<Self, SigningError> {
-        let open = |purpose| PurposeKeys::open(purpose, records, sealer, now);
+    /// says, or [`SigningError::NoActiveKey`] if a purpose cannot sign with its own algorithm or by its KMS.
+    pub fn open_with(
+        records: &[KeyRecord],
+        sealer: &Sealer,
+        kms: &Kms,
+        now: Timestamp,
+    ) -> Result<Self, SigningError> {
+        let open = |purpose| PurposeKeys::open(purpose, records, sealer, kms, now);
         Ok(Self(Arc::new(Keys {
             federation: open(Purpose::Federation)?,
             credentials: open(Purpose::Credentials)?,
             checkpoints: open(Purpose::Checkpoints)?,
         })))
+    }
+
+    /// Whether `purpose` could sign with these keys at `now`, whatever the others can.
+    pub fn can_sign(
+        purpose: Purpose,
+        records: &[KeyRecord],
+        sealer: &Sealer,
+        kms: &Kms,
+        now: Timestamp,
+    ) -> bool {
+        PurposeKeys::open(purpose, records, sealer, kms, now).is_ok()
     }
 
     /// Signs `claims` as a compact JWT (RFC 7515) with the purpose's active key of its own algorithm, `typ` in its header.
@@ -130,6 +156,7 @@ impl PurposeKeys {
         purpose: Purpose,
         records: &[KeyRecord],
         sealer: &Sealer,
+        kms: &Kms,
         now: Timestamp,
     ) -> Result<Self, SigningError> {
         let mut active = Vec::new();
@@ -139,23 +166,42 @@ impl PurposeKeys {
             if state == KeyState::Revoked {
                 continue;
             }
-            let signer = record.signer(sealer)?;
-            published.push(signer.public_key().jwk(&record.kid, record.algorithm));
-            match state {
-                KeyState::Active => {
-                    let (kid, algorithm) = (record.kid.clone(), record.algorithm);
-                    active.push(ActiveKey { kid, algorithm, signer });
-                }
-                KeyState::Published | KeyState::Retired | KeyState::Revoked => {}
+            let opened = record.open(sealer)?;
+            published.push(opened.public.jwk(&record.kid, record.algorithm));
+            if state == KeyState::Active
+                && let Some(signer) = signer(opened.private, purpose, kms)
+            {
+                let (kid, algorithm, place) = (record.kid.clone(), record.algorithm, record.place);
+                active.push(ActiveKey { kid, algorithm, place, signer });
             }
         }
         let preference = |key: &ActiveKey| purpose.algorithms().iter().position(|own| *own == key.algorithm);
         active.sort_by_key(preference);
-        if active.first().map(|key| key.algorithm) != purpose.algorithms().first().copied() {
+        if !active.first().is_some_and(|key| serves(key, purpose)) {
             return Err(SigningError::NoActiveKey(purpose));
         }
         let jwks = serde_json::json!({ "keys": published }).to_string().into();
         Ok(Self { purpose, active, jwks })
+    }
+}
+
+/// What signs with `private`; none if it lies in a KMS that is not configured any more.
+fn signer(private: Private, purpose: Purpose, kms: &Kms) -> Option<Signer> {
+    match private {
+        Private::Local(key) => Some(Signer::local(key)),
+        Private::Kms(version) => {
+            let client = kms.of(purpose).filter(|client| client.holds(&version))?;
+            Some(Signer::transit(Arc::clone(client), version))
+        }
+    }
+}
+
+/// Keys of the store must have the purpose's own algorithm. A KMS has one key: its algorithm was the operator's choice,
+/// but for checkpoints, which are verified by one algorithm only.
+fn serves(key: &ActiveKey, purpose: Purpose) -> bool {
+    match key.place {
+        Place::Store => purpose.algorithms().first() == Some(&key.algorithm),
+        Place::Kms => purpose.algorithms().contains(&key.algorithm),
     }
 }
 

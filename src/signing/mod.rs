@@ -1,14 +1,18 @@
 //! Keys that Tollgate signs with: purposes, states, sealing, and the signer that a KMS can also be.
 //!
 //! A private key exists in three places: sealed in the store, in memory inside a [`Signer`], and for the moment between
-//! in bytes that are wiped. It must never be shared between purposes, shown by `Debug`, or put into an error.
+//! in bytes that are wiped; or in a KMS, and nowhere here. It must never be shared between purposes, shown by `Debug`, or
+//! put into an error.
 
 pub mod discovery;
 mod key;
 mod keyring;
+mod kms;
+mod public;
 mod rotation;
 mod sealer;
 mod signer;
+mod transit;
 
 #[cfg(test)]
 mod tests;
@@ -20,9 +24,14 @@ use serde::Serialize;
 
 pub use key::KeyRecord;
 pub use keyring::Keyring;
-pub use rotation::{Rotation, first_keys, next_change, plan_rotation, revoke, settle, state_at};
-pub use sealer::Sealer;
+pub use kms::Kms;
+pub use rotation::{
+    Revocation, Rotation, first_keys, first_keys_of, next_change, next_state, plan_rotation, revoke, settle,
+    state_at, withdrawn,
+};
+pub use sealer::{SealId, Sealer};
 pub use signer::Signer;
+pub use transit::{KmsError, Transit, Version};
 
 /// The keyring in force: what signs holds this, and a rotation swaps what is in it.
 pub type SharedKeyring = Arc<ArcSwap<Keyring>>;
@@ -119,6 +128,25 @@ impl KeyState {
     }
 }
 
+/// Where a private key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the store, sealed.
+    Store,
+    /// In a KMS.
+    Kms,
+}
+
+impl Place {
+    /// The place as the store and the command line write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Kms => "kms",
+        }
+    }
+}
+
 /// Why a key or sealed value cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
@@ -128,6 +156,12 @@ pub enum SigningError {
     /// A sealed value does not open: another key-encryption key, or changed bytes.
     #[error("a sealed value does not open with this key-encryption key")]
     Unseal,
+    /// A sealed value names a key-encryption key that is not configured.
+    #[error(
+        "a value is sealed by the key-encryption key {0}, which is not configured: add that key to \
+         store.previous_key_encryption_keys"
+    )]
+    UnknownSeal(SealId),
     /// A stored key's private half does not belong to the id under which it is stored.
     #[error("the stored key {0} is not the key that its id names")]
     KeyMismatch(String),
@@ -140,6 +174,15 @@ pub enum SigningError {
     /// No stored key has the id.
     #[error("there is no key {0}")]
     NoSuchKey(String),
+    /// The key was revoked before.
+    #[error("the key {0} is revoked already")]
+    AlreadyRevoked(String),
+    /// Revoking this key would leave its purpose without one that signs.
+    #[error("the key {0} is the one that signs: revoke it together with a rotation, by --rotate")]
+    StillSigning(String),
+    /// The KMS failed.
+    #[error("the KMS cannot be used")]
+    Kms(#[from] KmsError),
     /// Key generation, parsing or signing failed.
     #[error("cryptography failed: {0}")]
     Crypto(&'static str),

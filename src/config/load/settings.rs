@@ -9,15 +9,19 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::known::SourceName;
-use super::{Around, operations, secret, server, source};
-use crate::config::reader::Reader;
+use super::{Around, operations, secret, server, signing, source};
+use crate::config::reader::{Field, Reader};
 use crate::config::{
-    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, StoreSettings,
+    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SigningSettings,
+    StoreSettings,
 };
 use crate::domain::TenantName;
+
+/// How to write former key-encryption keys.
+const FORMER: &str = r#"a list of secrets, such as [{ file = "../secrets/former-key" }]"#;
 
 /// `tollgate.toml` so far as it could be read.
 #[derive(Default)]
@@ -27,6 +31,7 @@ pub(super) struct Draft {
     /// `[sources.<name>]`; a broken one is there without a value.
     pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
     store: Option<StoreSettings>,
+    signing: Option<SigningSettings>,
     audit: AuditSettings,
     limits: Option<Limits>,
     zone: Option<TimeZone>,
@@ -47,6 +52,7 @@ impl Draft {
         Some(Settings {
             server: self.server?,
             store: self.store?,
+            signing: self.signing?,
             audit: self.audit,
             limits: self.limits?,
             zone: self.zone?,
@@ -69,6 +75,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     Draft {
         server: r.section("server", "a table", |r| server::server(r, around)).flatten(),
         store: r.section("store", "a table", |r| store(r, around)).flatten(),
+        signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
         audit: r.section("audit", "a table", |r| audit(r, around)).unwrap_or_default(),
         limits: r.section("limits", "a table", limits),
         zone: r.section("time", "a table", zone).flatten(),
@@ -83,17 +90,27 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
 fn store(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StoreSettings> {
     // No default: a database that nobody placed is a database that nobody backs up.
     let sqlite = r.required::<PathBuf>("sqlite", "a path, such as \"/var/lib/tollgate/tollgate.sqlite\"");
-    let key = r.need("key_encryption_key", secret::EXPECTED).and_then(|field| secret::secret(&field, around));
-    let key = key.filter(|key| {
-        let bytes = STANDARD.decode(key.expose_secret()).map(|bytes| bytes.len());
-        let fits = bytes == Ok(32);
-        if !fits {
-            let message = "the key is not 32 bytes in base64";
-            r.refuse("key_encryption_key", "bad_key", message, "make one with: openssl rand -base64 32");
-        }
-        fits
-    });
-    Some(StoreSettings { sqlite: around.directory.join(sqlite?), key_encryption_key: key? })
+    let current = r.need("key_encryption_key", secret::EXPECTED).and_then(|field| key(&field, around));
+    let former = match r.get("previous_key_encryption_keys", FORMER) {
+        Some(field) => field.items().and_then(|items| items.iter().map(|item| key(item, around)).collect()),
+        None => Some(Vec::new()),
+    };
+    Some(StoreSettings {
+        sqlite: around.directory.join(sqlite?),
+        key_encryption_key: current?,
+        previous_key_encryption_keys: former?,
+    })
+}
+
+/// A key-encryption key.
+fn key(field: &Field<'_>, around: &Around<'_>) -> Option<SecretString> {
+    let key = secret::secret(field, around)?;
+    let bytes = STANDARD.decode(key.expose_secret()).map(|bytes| bytes.len());
+    if bytes == Ok(32) {
+        return Some(key);
+    }
+    field.refuse("bad_key", "the key is not 32 bytes in base64", "make one with: openssl rand -base64 32");
+    None
 }
 
 fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> AuditSettings {

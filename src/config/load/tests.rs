@@ -4,6 +4,7 @@ mod issuers;
 mod roles;
 mod settings;
 mod shipped;
+mod signing;
 mod tables;
 mod targets;
 mod ten;

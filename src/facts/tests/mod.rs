@@ -17,7 +17,7 @@ use super::{Facts, Gatherer, testing};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Role, ServerSettings, Settings,
-    StoreSettings, Target, TargetKind, TargetTable,
+    SigningSettings, StoreSettings, Target, TargetKind, TargetTable,
 };
 use crate::domain::{Ask, DecisionId, Refusal, Scalar};
 use crate::identity::testing::caller;
@@ -53,7 +53,12 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
         },
-        store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: String::new().into() },
+        store: StoreSettings {
+            sqlite: PathBuf::new(),
+            key_encryption_key: "".into(),
+            previous_key_encryption_keys: Vec::new(),
+        },
+        signing: SigningSettings::default(),
         audit: AuditSettings::default(),
         limits: Limits {
             concurrency: 1,

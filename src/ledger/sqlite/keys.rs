@@ -6,11 +6,11 @@ use super::Apply;
 use super::batch::Batch;
 use crate::ledger::event::{About, Line};
 use crate::ledger::explained::time;
-use crate::ledger::intent::{InsertKeys, KeepIssuerKeys, StoreCheckpoint, StoreKeys};
+use crate::ledger::intent::{InsertKeys, KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint, StoreKeys};
 use crate::ledger::key_text;
 use crate::ledger::kind::{KeyChange, Kind};
 use crate::secret::Fingerprint;
-use crate::signing::KeyRecord;
+use crate::signing::{KeyRecord, KeyState, Place};
 
 impl Apply for InsertKeys {
     type Output = bool;
@@ -39,7 +39,7 @@ fn put(batch: &mut Batch<'_>, key: &KeyRecord) -> rusqlite::Result<()> {
 
 /// The columns of `signing_keys` that [`StoredKey::read`] reads.
 pub(in crate::ledger) const KEY_COLUMNS: &str =
-    "kid, purpose, algorithm, state, created_at, activates_at, sealed, public_jwk";
+    "kid, purpose, algorithm, state, created_at, activates_at, sealed, public_jwk, place";
 
 /// A signing key as its row holds it.
 pub(in crate::ledger) struct StoredKey {
@@ -51,6 +51,7 @@ pub(in crate::ledger) struct StoredKey {
     pub(in crate::ledger) activates_at: i64,
     pub(in crate::ledger) sealed: Vec<u8>,
     pub(in crate::ledger) public_jwk: String,
+    pub(in crate::ledger) place: String,
 }
 
 impl StoredKey {
@@ -64,6 +65,7 @@ impl StoredKey {
             activates_at: row.get(5)?,
             sealed: row.get(6)?,
             public_jwk: row.get(7)?,
+            place: row.get(8)?,
         })
     }
 
@@ -77,6 +79,7 @@ impl StoredKey {
             activates_at: key.activates_at.as_millisecond(),
             sealed: key.sealed.clone(),
             public_jwk: key.public_jwk.clone(),
+            place: key.place.as_str().to_owned(),
         }
     }
 
@@ -85,6 +88,7 @@ impl StoredKey {
         Some(KeyRecord {
             purpose: key_text::purpose(&self.purpose)?,
             algorithm: key_text::algorithm(&self.algorithm)?,
+            place: key_text::place(&self.place)?,
             state: key_text::state(&self.state)?,
             created_at: time(self.created_at),
             activates_at: time(self.activates_at),
@@ -105,14 +109,19 @@ impl StoredKey {
             activates_at: self.activates_at,
             sealed: Fingerprint::of(&self.sealed).to_string(),
             public_jwk: Fingerprint::of(self.public_jwk.as_bytes()).to_string(),
+            place: (self.place != Place::Store.as_str()).then(|| self.place.clone()),
         }
     }
 
+    /// Writes the row and its record; a key that was revoked stays so, whatever somebody decided before he knew.
     fn write(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-        batch
+        let rows = batch
             .sql(&format!(
-                "INSERT OR REPLACE INTO signing_keys ({KEY_COLUMNS}, tenant)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, '')"
+                "INSERT INTO signing_keys ({KEY_COLUMNS}, tenant)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, '')
+                 ON CONFLICT (kid) DO UPDATE SET purpose = ?2, algorithm = ?3, state = ?4, created_at = ?5,
+                    activates_at = ?6, sealed = ?7, public_jwk = ?8, place = ?9
+                 WHERE signing_keys.state <> ?10"
             ))?
             .execute(params![
                 self.kid,
@@ -123,8 +132,24 @@ impl StoredKey {
                 self.activates_at,
                 self.sealed,
                 self.public_jwk,
+                self.place,
+                KeyState::Revoked.as_str(),
             ])?;
+        if rows == 0 {
+            return Ok(());
+        }
         batch.append_body(Kind::Key, "", self.kid.as_bytes(), &self.change(), |data| About::Server { data })
+    }
+}
+
+impl Apply for ResealIssuerKeys {
+    type Output = bool;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        let rows = batch
+            .sql("UPDATE issuer_keys SET sealed = ?3 WHERE issuer = ?1 AND sealed = ?2")?
+            .execute(params![self.issuer, self.former, self.sealed])?;
+        Ok(rows == 1)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is read from the store, one query each.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::keys::{KEY_COLUMNS, StoredKey};
 use crate::domain::{DecisionId, LeaseId};
@@ -161,11 +163,33 @@ pub(in crate::ledger) fn unleased(
         .collect()
 }
 
-/// Every signing key, oldest first.
+/// Every signing key, oldest first, each as the chain recorded it last.
 pub(in crate::ledger) fn signing_keys(connection: &Connection) -> Result<Vec<KeyRecord>, LedgerError> {
-    stored_keys(connection)?
-        .into_iter()
-        .map(|key| key.into_record().ok_or(LedgerError::Damaged { what: "signing key" }))
+    // One snapshot for row and record: a server may write both meanwhile.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut recorded = recorded_keys(&snapshot)?;
+    let keys = stored_keys(&snapshot)?.into_iter().map(|key| {
+        let stored = serde_json::to_string(&key.change()).unwrap_or_default();
+        if recorded.remove(key.kid.as_bytes()) != Some(stored) {
+            return Err(LedgerError::KeyChanged(key.kid));
+        }
+        key.into_record().ok_or(LedgerError::Damaged { what: "signing key" })
+    });
+    let keys = keys.collect::<Result<_, _>>()?;
+    match recorded.into_keys().next() {
+        // A deleted row gives its predecessor back the right to sign.
+        Some(kid) => Err(LedgerError::KeyChanged(String::from_utf8_lossy(&kid).into_owned())),
+        None => Ok(keys),
+    }
+}
+
+/// The newest record of each signing key, by its id.
+fn recorded_keys(connection: &Connection) -> rusqlite::Result<HashMap<Vec<u8>, String>> {
+    connection
+        .prepare_cached(
+            "SELECT subject, body FROM audit INDEXED BY audit_keys WHERE kind = 'key' ORDER BY writer, seq",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?.unwrap_or_default())))?
         .collect()
 }
 
@@ -174,6 +198,39 @@ pub(in crate::ledger) fn stored_keys(connection: &Connection) -> rusqlite::Resul
     connection
         .prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM signing_keys ORDER BY created_at, kid"))?
         .query_map([], StoredKey::read)?
+        .collect()
+}
+
+/// The sealed keys of the issuers that follow `after` by name, with when they were fetched; a page of them.
+pub(in crate::ledger) fn issuer_keys_after(
+    connection: &Connection,
+    after: &str,
+) -> rusqlite::Result<Vec<(String, Vec<u8>, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT issuer, sealed, fetched_at FROM issuer_keys WHERE issuer > ?1 ORDER BY issuer LIMIT 64",
+        )?
+        .query_map([after], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+/// The first bytes of the handles of what may be alive, how many begin so, and when the last of them is dead.
+pub(in crate::ledger) fn living_seals(
+    connection: &Connection,
+    now: i64,
+    length: i64,
+) -> rusqlite::Result<Vec<(Vec<u8>, u32, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT substr(handle, 1, ?2), count(*), max(until) FROM (
+                SELECT d.handle AS handle, l.dies_at AS until FROM leases l JOIN decisions d ON d.id = l.decision
+                WHERE l.end_how IS NULL AND l.dies_at > ?1
+                UNION ALL
+                SELECT d.handle, a.dies_by FROM authorisations a JOIN decisions d ON d.id = a.decision
+                WHERE a.dies_by > ?1
+             ) WHERE handle IS NOT NULL GROUP BY 1",
+        )?
+        .query_map(params![now, length], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod events;
 mod faults;
+mod keys;
 mod open;
 mod secrets;
 mod tamper;

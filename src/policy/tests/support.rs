@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, ServerSettings,
-    Settings, Severity, StoreSettings, TargetKind,
+    Settings, Severity, SigningSettings, StoreSettings, TargetKind,
 };
 use crate::domain::{Operation, Refusal, Ttl};
 use crate::facts::{self, Facts, Input};
@@ -45,7 +45,12 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
         },
-        store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: String::new().into() },
+        store: StoreSettings {
+            sqlite: PathBuf::new(),
+            key_encryption_key: String::new().into(),
+            previous_key_encryption_keys: Vec::new(),
+        },
+        signing: SigningSettings::default(),
         audit: AuditSettings::default(),
         limits: Limits {
             concurrency: 1,

@@ -180,6 +180,11 @@ impl Bao {
         living
     }
 
+    /// Root's token.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
     pub(crate) async fn seal(&self) {
         self.write("sys/seal", json!({})).await;
     }
