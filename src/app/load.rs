@@ -130,6 +130,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
+        ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("store.sqlite", new.store.sqlite == old.store.sqlite),

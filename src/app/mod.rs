@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::OptionFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ pub use load::{Checked, check};
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::Problems;
+use crate::config::{Limits, Problems};
 use crate::http;
 use crate::ledger::Ledger;
 use crate::secret::Fingerprint;
@@ -56,6 +57,7 @@ struct Core {
 pub struct App {
     core: Arc<Core>,
     address: SocketAddr,
+    operations_address: Option<SocketAddr>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -72,7 +74,7 @@ impl App {
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
         let keys = Keys::open(Arc::clone(&ledger), sealer, clock.clone()).await?;
         let limits = settings.limits.clone();
-        let listen = settings.server.listen;
+        let (listen, operations_listen) = (settings.server.listen, settings.server.operations_listen);
         let tls = settings.server.tls.as_ref().map(http::Tls::load).transpose()?.map(Arc::new);
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
@@ -83,8 +85,9 @@ impl App {
         let broker = Arc::new(Broker::new(loaded, Arc::clone(&ledger), clock.clone()));
 
         let admin = admin::Listener::bind(&admin_socket)?;
-        let server = http::Server::bind(listen, tls.clone(), http::Caps::new(&limits)).await?;
-        let address = server.address();
+        let listeners = bind(listen, operations_listen, tls.as_ref(), &limits).await?;
+        let address = listeners.callers.address();
+        let operations_address = listeners.operators.as_ref().map(http::Server::address);
         let context = Arc::new(http::Context {
             broker: Arc::clone(&broker),
             keyring: keys.shared(),
@@ -97,13 +100,18 @@ impl App {
         let stop = CancellationToken::new();
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
-        let serving = tokio::spawn(serve(Arc::clone(&core), server, context, admin, stop.clone()));
-        Ok(Self { core, address, stop, serving })
+        let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, stop.clone()));
+        Ok(Self { core, address, operations_address, stop, serving })
     }
 
     /// The address that is served.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that is served to operators alone, if there is one.
+    pub const fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations_address
     }
 
     /// The broker.
@@ -128,9 +136,22 @@ impl App {
     }
 }
 
+/// Binds what the settings name; serves nothing yet.
+async fn bind(
+    listen: SocketAddr,
+    operations_listen: Option<SocketAddr>,
+    tls: Option<&Arc<http::Tls>>,
+    limits: &Limits,
+) -> Result<http::Listeners, http::BindError> {
+    let bind = |address| http::Server::bind(address, tls.cloned(), http::Caps::new(limits));
+    let callers = bind(listen).await?;
+    let operators = OptionFuture::from(operations_listen.map(bind)).await.transpose()?;
+    Ok(http::Listeners { callers, operators })
+}
+
 async fn serve(
     core: Arc<Core>,
-    server: http::Server,
+    listeners: http::Listeners,
     context: Arc<http::Context>,
     admin: admin::Listener,
     stop: CancellationToken,
@@ -139,7 +160,7 @@ async fn serve(
     let finished = CancellationToken::new();
     let background = tokio::spawn(background::run(Arc::clone(&core), finished.clone()));
     let administration = tokio::spawn(admin.serve(Arc::clone(&core), stop.clone()));
-    http::serve(server, context, stop.cancelled_owned()).await;
+    http::serve(listeners, context, stop.cancelled_owned()).await;
     finished.cancel();
     for task in [administration, background] {
         if let Err(failed) = task.await {

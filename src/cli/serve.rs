@@ -1,5 +1,7 @@
 //! `tollgate serve`: the broker, until it is told to stop.
 
+use std::io;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,11 +60,7 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     let app = App::start(args.source.source(), Clock::system(), Some(metrics))
         .await
         .map_err(|error| failure_of(&error))?;
-    if output.is_json() {
-        Output::json(&json!({ "listening": app.address() }))?;
-    } else {
-        output.toned(Tone::Good, &format!("listening on {}", app.address()))?;
-    }
+    announce(&app, output)?;
 
     loop {
         tokio::select! {
@@ -74,6 +72,18 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     tracing::info!("stopping: no new connections, finishing what is in flight");
     app.stop().await;
     Ok(())
+}
+
+fn announce(app: &App, output: Output) -> io::Result<()> {
+    let (callers, operators) = (app.address(), app.operations_address());
+    if output.is_json() {
+        return Output::json(&json!({ "listening": callers, "operations": operators }));
+    }
+    output.toned(Tone::Good, &format!("listening on {callers}"))?;
+    match operators {
+        Some(address) => output.toned(Tone::Good, &format!("operators on {address}")),
+        None => Ok(()),
+    }
 }
 
 async fn reload(app: &App) {

@@ -40,6 +40,8 @@ pub struct ServerSettings {
     pub url: IssuerUrl,
     /// Address to listen on; `127.0.0.1:8420` unless written.
     pub listen: SocketAddr,
+    /// Address for operators: metrics and the detailed readiness are then served there only.
+    pub operations_listen: Option<SocketAddr>,
     /// Certificate and key; none serves plain HTTP, on loopback or behind a proxy that is named.
     pub tls: Option<TlsSettings>,
     /// Proxies whose `Forwarded`/`X-Forwarded-For` is believed.

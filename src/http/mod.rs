@@ -33,7 +33,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
+use futures_util::future::OptionFuture;
 use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
 
 pub use connection::Caps;
 pub use endpoint::JWKS_MAX_AGE;
@@ -84,14 +86,29 @@ impl Context {
     }
 }
 
-/// Every endpoint, behind its limits.
-pub fn router(context: Arc<Context>) -> Router {
+/// What is bound before anything is served.
+pub struct Listeners {
+    /// For callers.
+    pub callers: Server,
+    /// For operators; without it, what they use is served to callers too.
+    pub operators: Option<Server>,
+}
+
+/// What callers use, behind its limits, beside `probes`, which answer under any load.
+fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
     let gate = limits::Gate::new(&context.limits);
     let api = endpoint::api()
         .layer(from_fn_with_state(gate.clone(), limits::admit))
         .layer(from_fn_with_state(Arc::clone(&context), turned_away::count));
-    let probes = endpoint::probes().layer(from_fn_with_state(gate, limits::contain));
+    let probes = probes.layer(from_fn_with_state(gate, limits::contain));
     shell(api.merge(probes)).with_state(context)
+}
+
+/// What operators use, on a listener of its own.
+fn operators(context: Arc<Context>) -> Router {
+    let gate = limits::Gate::new(&context.limits);
+    let operations = endpoint::operations().layer(from_fn_with_state(gate, limits::contain));
+    shell(operations).with_state(context)
 }
 
 /// What every answer passes, whatever the path: fallbacks, rendered failures, security headers, the log line.
@@ -104,11 +121,21 @@ fn shell<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
         .layer(from_fn(observe::observe))
 }
 
-/// Serves until `stop` resolves; then finishes requests in flight, and then mints whose clients are gone.
-pub async fn serve(server: Server, context: Arc<Context>, stop: impl Future<Output = ()>) {
-    let broker = Arc::clone(&context.broker);
-    server.serve(router(context), stop).await;
-    broker.drain().await;
+/// Serves until `stop` resolves; then finishes requests in flight, and then mints whose clients are gone. Operators can
+/// watch that to its end.
+pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Future<Output = ()>) {
+    let drained = CancellationToken::new();
+    let probes = if listeners.operators.is_some() { endpoint::probes() } else { endpoint::operations() };
+    let operating = listeners
+        .operators
+        .map(|server| server.serve(operators(Arc::clone(&context)), drained.clone().cancelled_owned()));
+    let calling = async {
+        let broker = Arc::clone(&context.broker);
+        listeners.callers.serve(callers(context, probes), stop).await;
+        broker.drain().await;
+        drained.cancel();
+    };
+    tokio::join!(calling, OptionFuture::from(operating));
 }
 
 #[cfg(test)]

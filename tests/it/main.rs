@@ -33,6 +33,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod module_order;
