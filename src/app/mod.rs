@@ -29,7 +29,7 @@ use crate::http;
 use crate::ledger::Ledger;
 use crate::secret::Fingerprint;
 use crate::signing::Sealer;
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use keys::Keys;
 
 /// Where a server's configuration comes from.
@@ -182,6 +182,12 @@ impl Core {
 
     async fn reload(&self) -> Result<Fingerprint, Problems> {
         let _one_at_a_time = self.reloading.lock().await;
+        let reloaded = self.take_new().await;
+        telemetry::configuration_reloaded(reloaded.is_ok());
+        reloaded
+    }
+
+    async fn take_new(&self) -> Result<Fingerprint, Problems> {
         let checked = self.check().await?;
         let previous = self.broker.loaded();
         load::fits(&checked.config.settings, &previous.config.settings)?;

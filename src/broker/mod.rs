@@ -139,7 +139,9 @@ impl Broker {
         let loaded = self.loaded.load_full();
         let facts = self.look(&loaded, decision, token, &ask).await?;
         fail::fail_point!("after_facts");
-        let grant = match Step::Decide.run_now(|| loaded.policy.decide(facts)) {
+        let role = Arc::clone(facts.role());
+        let told_apart = loaded.config.settings.telemetry.label_roles.get(&role.name);
+        let grant = match Step::decide(told_apart, || loaded.policy.decide(facts)) {
             Decision::Allow(grant) => grant,
             Decision::Deny(judged, refusal) => {
                 return self.refuse(decision, Refused::Judged(&judged), refusal).await;

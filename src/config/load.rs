@@ -22,6 +22,7 @@ mod sharing;
 mod source;
 mod table;
 mod target;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::TelemetrySettings;
 use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
@@ -19,6 +20,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// `[audit]`.
     pub audit: AuditSettings,
+    /// `[telemetry]`.
+    pub telemetry: TelemetrySettings,
     /// `[limits]`.
     pub limits: Limits,
     /// Time zone of `input.context.time`, an IANA name; UTC unless written.

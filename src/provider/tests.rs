@@ -10,7 +10,7 @@ use super::testing::{
 use super::*;
 use crate::config::{
     AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, StoreSettings,
-    Target, VaultTarget,
+    Target, TelemetrySettings, VaultTarget,
 };
 use crate::domain::Credential;
 use crate::ledger::testing::authorised;
@@ -29,6 +29,7 @@ fn settings() -> Settings {
         },
         store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: "".into() },
         audit: AuditSettings::default(),
+        telemetry: TelemetrySettings::default(),
         limits: Limits {
             concurrency: 1,
             connections: 1,

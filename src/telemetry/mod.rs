@@ -7,13 +7,15 @@
 mod escape;
 mod logs;
 mod metrics;
+mod step;
 
 pub use logs::{DEFAULT_FILTER, FILTER_VARIABLE, Format, init};
-pub use metrics::{InFlight, Metrics, Outcome, Step, names};
 pub use metrics::{
-    batch_committed, commit_failed, event_dropped, exchange_ended, issuer_keys_aged, leases_live,
-    request_ended, request_shed,
+    EndOutcome, InFlight, METRICS, Metric, MetricKind, Metrics, Outcome, batch_committed, commit_failed,
+    configuration_reloaded, end_tried, ends_waiting, event_dropped, exchange_ended, issuer_keys_aged,
+    leases_live, mint_ended, names, readiness, request_ended, request_shed, signing_keys,
 };
+pub use step::Step;
 
 /// Why logs or metrics cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -39,6 +39,8 @@ mod metadata;
 #[cfg(test)]
 mod module_order;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod policies;

@@ -17,7 +17,7 @@ use super::{Facts, Gatherer, testing};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Role, ServerSettings, Settings,
-    StoreSettings, Target, TargetKind, TargetTable,
+    StoreSettings, Target, TargetKind, TargetTable, TelemetrySettings,
 };
 use crate::domain::{Ask, DecisionId, Refusal, Scalar};
 use crate::identity::testing::caller;
@@ -56,6 +56,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
         },
         store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: String::new().into() },
         audit: AuditSettings::default(),
+        telemetry: TelemetrySettings::default(),
         limits: Limits {
             concurrency: 1,
             connections: 1,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, ServerSettings,
-    Settings, Severity, StoreSettings, TargetKind,
+    Settings, Severity, StoreSettings, TargetKind, TelemetrySettings,
 };
 use crate::domain::{Operation, Refusal, Ttl};
 use crate::facts::{self, Facts, Input};
@@ -48,6 +48,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         },
         store: StoreSettings { sqlite: PathBuf::new(), key_encryption_key: String::new().into() },
         audit: AuditSettings::default(),
+        telemetry: TelemetrySettings::default(),
         limits: Limits {
             concurrency: 1,
             connections: 1,
