@@ -9,7 +9,7 @@ use super::{Source, StartError};
 use crate::broker::Loaded;
 use crate::causes;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Problem, Problems, Settings};
+use crate::config::{Config, Limits, OtlpSettings, Problem, Problems, Settings};
 use crate::facts::Gatherer;
 use crate::identity::{Identity, Remembered};
 use crate::ledger::{Ledger, LedgerSettings};
@@ -127,6 +127,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
     };
     let key =
         |settings: &Settings| Fingerprint::of(settings.store.key_encryption_key.expose_secret().as_bytes());
+    let otlp = |settings: &Settings| settings.telemetry.otlp.as_ref().map(OtlpSettings::fingerprint);
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
@@ -136,6 +137,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("store.sqlite", new.store.sqlite == old.store.sqlite),
         ("store.key_encryption_key", key(new) == key(old)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
+        ("telemetry.otlp", otlp(new) == otlp(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];
     let mut problems = Problems::default();

@@ -8,6 +8,7 @@ mod background;
 mod error;
 mod keys;
 mod load;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
 pub use error::StartError;
 pub use keys::{KeyReport, reports as key_reports};
 pub use load::{Checked, check};
+pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -69,6 +71,19 @@ impl App {
     /// [`StartError`]; nothing is bound then.
     pub async fn start(source: Source, clock: Clock, metrics: Option<Metrics>) -> Result<Self, StartError> {
         let checked = check(&source)?;
+        Self::start_checked(source, checked, clock, metrics).await
+    }
+
+    /// The same with what [`check`] gave for `source`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is bound then.
+    pub async fn start_checked(
+        source: Source,
+        checked: Checked,
+        clock: Clock,
+        metrics: Option<Metrics>,
+    ) -> Result<Self, StartError> {
         let settings = &checked.config.settings;
         let sealer = Arc::new(Sealer::new(&settings.store.key_encryption_key)?);
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
@@ -78,6 +93,7 @@ impl App {
         let tls = settings.server.tls.as_ref().map(http::Tls::load).transpose()?.map(Arc::new);
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
+        let trust_traceparent = settings.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.trust_traceparent);
         let admin_socket = admin_socket(settings);
 
         let loaded = load::build(checked, &keys.shared(), &ledger, &clock, None)?;
@@ -95,6 +111,7 @@ impl App {
             url,
             limits,
             trusted_proxies,
+            trust_traceparent,
             clock: clock.clone(),
         });
         let stop = CancellationToken::new();

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::source::{SourceArgs, failure_of};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::causes;
 use crate::clock::Clock;
 use crate::telemetry::{self, FILTER_VARIABLE, Format, Metrics};
@@ -48,7 +48,9 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         LogFormat::Json => Format::Json,
         LogFormat::Pretty => Format::Pretty,
     };
-    telemetry::init(format, &args.log)
+    let checked = args.source.checked()?;
+    let traces = app::traces(&checked.config.settings).map_err(|error| failure_of(&error))?;
+    telemetry::init(format, &args.log, traces.as_ref())
         .map_err(|error| Failure::new(Status::Usage, causes::in_full(&error)))?;
     let metrics =
         Metrics::install().map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
@@ -57,7 +59,7 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     // Before the start: a signal that comes meanwhile is acted on after it, instead of ending the process half way.
     let (mut hangup, mut terminate, mut interrupt) =
         (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::start(args.source.source(), Clock::system(), Some(metrics))
+    let app = App::start_checked(args.source.source(), checked, Clock::system(), Some(metrics))
         .await
         .map_err(|error| failure_of(&error))?;
     announce(&app, output)?;
@@ -71,6 +73,9 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     }
     tracing::info!("stopping: no new connections, finishing what is in flight");
     app.stop().await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(())
 }
 

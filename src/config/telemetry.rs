@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::domain::RoleName;
+use crate::secret::Fingerprint;
 
 /// `[telemetry]`.
 #[derive(Debug, Default)]
@@ -35,4 +36,18 @@ pub struct OtlpSettings {
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.
     pub insecure_loopback: bool,
+}
+
+impl OtlpSettings {
+    /// What tells two settings apart, secrets included, and shows none.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name, Fingerprint::of(value.expose_secret().as_bytes()).to_string()));
+        let headers: Vec<_> = headers.collect();
+        let rest = (self.sample, self.trust_traceparent, &self.ca_file, &self.allow_networks);
+        let all = format!("{} {headers:?} {rest:?} {}", self.endpoint, self.insecure_loopback);
+        Fingerprint::of(all.as_bytes())
+    }
 }

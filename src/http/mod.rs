@@ -31,6 +31,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::HeaderName;
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
 use futures_util::future::OptionFuture;
@@ -46,9 +47,12 @@ pub use tls::{Tls, TlsError};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{DenialDetail, Limits};
-use crate::domain::IssuerUrl;
+use crate::domain::{IssuerUrl, TraceParent};
 use crate::signing::SharedKeyring;
 use failure::Failure;
+
+/// Names the parent of a trace (W3C Trace Context, section 3.2).
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Renders the metrics in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -67,6 +71,8 @@ pub struct Context {
     pub limits: Limits,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// A trusted proxy's `traceparent` is believed.
+    pub trust_traceparent: bool,
     /// What remaining lifetimes are counted from.
     pub clock: Clock,
 }
@@ -83,6 +89,16 @@ impl Context {
         forwarded::source_ip(peer.address.ip(), &parts.headers, &self.trusted_proxies)
             .map(Some)
             .map_err(|refused| Failure::request(refused.into()))
+    }
+
+    /// The trace that the request is part of. A caller could force traces, or write itself into those of others: only a
+    /// proxy is believed, and only if the configuration says so.
+    fn trace_parent(&self, parts: &Parts) -> Option<TraceParent> {
+        let peer = parts.extensions.get::<Peer>().filter(|_| self.trust_traceparent)?;
+        forwarded::is_proxy(peer.address.ip(), &self.trusted_proxies).then_some(())?;
+        let mut lines = parts.headers.get_all(TRACE_PARENT).iter();
+        let (line, None) = (lines.next()?, lines.next()) else { return None };
+        line.to_str().ok()?.parse().ok()
     }
 }
 

@@ -69,6 +69,8 @@ mod threats;
 #[cfg(test)]
 mod token_endpoint;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod ttl;
 #[cfg(test)]
 mod whoami;

@@ -6,6 +6,7 @@ mod settings;
 mod shipped;
 mod tables;
 mod targets;
+mod telemetry;
 mod ten;
 
 use std::collections::BTreeMap;
