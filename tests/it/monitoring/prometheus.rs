@@ -88,8 +88,8 @@ async fn prometheus(site: &Site, operators: &str) -> (Part, Api) {
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!("--config.file={}", site.path("prometheus/prometheus.yml").display()))
         .arg(format!("--storage.tsdb.path={}", site.path("prometheus/data").display()));
-    let part = Part::start(&mut command, port).await;
-    (part, Api::new(&format!("http://127.0.0.1:{port}")))
+    let running = Part::start(&mut command, port).await;
+    (running, Api::new(&format!("http://127.0.0.1:{port}")))
 }
 
 async fn query(api: &Api, expression: &str) -> Value {
