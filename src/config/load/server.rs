@@ -63,7 +63,8 @@ fn check_listeners(r: &Reader<'_>, listen: SocketAddr, operations: Option<Socket
         Some(address) => {
             unencrypted("operations_listen", address, "metrics would cross the network unencrypted");
         }
-        None if !listen.ip().is_loopback() => {
+        // Otherwise it is refused already.
+        None if !listen.ip().is_loopback() && encrypted => {
             let message =
                 "whoever reaches this address can read the metrics, and the issuers' names in /readyz";
             let fix = "add operations_listen = \"127.0.0.1:9420\", which then serves them alone";

@@ -70,12 +70,13 @@ fn plain_http_on_the_network_needs_a_proxy_that_is_named() {
         |more: &str| tree().edit(MAIN, "[store]", &format!("listen = \"0.0.0.0:80\"\n{more}\n[store]"));
     listen("").stops("listen_unencrypted", "tollgate.toml:4 server.listen");
     listen("trusted_proxies = [\"10.0.0.5/32\"]\noperations_listen = \"127.0.0.1:1\"").clean();
-    listen("trusted_proxies = [\"0.0.0.0/0\"]")
+    listen("trusted_proxies = [\"0.0.0.0/0\"]\noperations_listen = \"127.0.0.1:1\"")
         .stops("proxies_too_wide", "tollgate.toml:5 server.trusted_proxies");
     let tls = "tls = { certificate = \"c.pem\", key = \"k.pem\" }\noperations_listen = \"0.0.0.0:1\"";
     let tls = listen(tls).clean().settings.server.tls.unwrap();
     assert_eq!(tls.certificate.to_str(), Some("/etc/tollgate/c.pem"));
-    listen("tls = { certificate = \"c.pem\" }").stops("missing_key", "tollgate.toml:5 server.tls.key");
+    listen("tls = { certificate = \"c.pem\" }\noperations_listen = \"127.0.0.1:1\"")
+        .stops("missing_key", "tollgate.toml:5 server.tls.key");
 }
 
 #[test]
