@@ -217,5 +217,6 @@ pub(crate) fn ask() -> Fallible<Ask> {
         idempotency_key: None,
         dry_run: false,
         source_ip: Some([127, 0, 0, 1].into()),
+        trace_parent: None,
     })
 }

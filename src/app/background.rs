@@ -10,8 +10,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Core;
+use super::{Core, KeyReport};
 use crate::lease;
+use crate::signing::{KeyState, Purpose};
 use crate::telemetry;
 
 /// Pause between two looks at what the ledger has to write or can forget.
@@ -80,6 +81,7 @@ async fn sign_checkpoint(core: &Core) {
 }
 
 async fn count_leases(core: &Core) {
+    telemetry::readiness(core.ledger.is_alive());
     match core.ledger.live_leases().await {
         Ok(count) => telemetry::leases_live(count),
         Err(error) => tracing::warn!(%error, "the leases cannot be counted"),
@@ -90,11 +92,23 @@ async fn keep_house(core: &Core) {
     let loaded = core.broker.loaded();
     loaded.identity.refresh().await;
     for keys in loaded.identity.key_ages() {
-        if let Some(age) = keys.age {
-            telemetry::issuer_keys_aged(&keys.issuer, age);
-        }
+        telemetry::issuer_keys_aged(&keys.issuer, keys.age);
     }
     if let Err(error) = core.keys.settle().await {
         tracing::error!(%error, "the signing keys could not be moved on");
+    }
+    match core.keys.list().await {
+        Ok(keys) => count_keys(&keys),
+        Err(error) => tracing::warn!(%error, "the signing keys cannot be counted"),
+    }
+}
+
+/// Every purpose in every state, also where there is none: an alert waits for a purpose without an active key.
+fn count_keys(keys: &[KeyReport]) {
+    for purpose in Purpose::ALL.map(Purpose::as_str) {
+        for state in KeyState::ALL.map(KeyState::as_str) {
+            let count = keys.iter().filter(|key| key.purpose == purpose && key.state == state).count();
+            telemetry::signing_keys(purpose, state, count);
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::identity::IdentityError;
 use crate::ledger::{LedgerError, Unavailable};
 use crate::provider;
 use crate::signing::SigningError;
+use crate::telemetry::TelemetryError;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,18 @@ pub enum StartError {
     /// The address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Traces cannot be made.
+    #[error(transparent)]
+    Traces(TelemetryError),
+    /// The roots of the collector of traces cannot be read.
+    #[error("telemetry.otlp: cannot read ca_file {}", path.display())]
+    CaFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The administration socket cannot be bound.
     #[error("cannot listen on the administration socket {}", path.display())]
     Admin {

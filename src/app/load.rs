@@ -9,7 +9,7 @@ use super::{Source, StartError};
 use crate::broker::Loaded;
 use crate::causes;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Problem, Problems, Settings};
+use crate::config::{Config, Limits, OtlpSettings, Problem, Problems, Settings};
 use crate::facts::Gatherer;
 use crate::identity::{Identity, Remembered};
 use crate::ledger::{Ledger, LedgerSettings, Rewrapped};
@@ -148,15 +148,18 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         let all = std::iter::once(&settings.store.key_encryption_key).chain(former);
         all.map(print).collect::<Vec<_>>()
     };
+    let otlp = |settings: &Settings| settings.telemetry.otlp.as_ref().map(OtlpSettings::fingerprint);
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
+        ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("store.sqlite", new.store.sqlite == old.store.sqlite),
         ("store.key_encryption_key, or a previous one,", keys(new) == keys(old)),
         ("signing (all but tokens)", new.signing.is_like(&old.signing)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
+        ("telemetry.otlp", otlp(new) == otlp(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];
     let mut problems = Problems::default();

@@ -8,11 +8,13 @@ mod background;
 mod error;
 mod keys;
 mod load;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::OptionFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,15 +22,16 @@ pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
 pub use error::StartError;
 pub use keys::{KeyReport, NextState, reports as key_reports};
 pub use load::{Checked, check, rewrap_offline, sealer_of};
+pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::Problems;
+use crate::config::{Limits, Problems};
 use crate::http;
 use crate::ledger::Ledger;
 use crate::secret::Fingerprint;
 use crate::signing::{Kms, SigningError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use keys::Keys;
 
 /// Where a server's configuration comes from.
@@ -56,6 +59,7 @@ struct Core {
 pub struct App {
     core: Arc<Core>,
     address: SocketAddr,
+    operations_address: Option<SocketAddr>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -67,16 +71,30 @@ impl App {
     /// [`StartError`]; nothing is bound then.
     pub async fn start(source: Source, clock: Clock, metrics: Option<Metrics>) -> Result<Self, StartError> {
         let checked = check(&source)?;
+        Self::start_checked(source, checked, clock, metrics).await
+    }
+
+    /// The same with what [`check`] gave for `source`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is bound then.
+    pub async fn start_checked(
+        source: Source,
+        checked: Checked,
+        clock: Clock,
+        metrics: Option<Metrics>,
+    ) -> Result<Self, StartError> {
         let settings = &checked.config.settings;
         let sealer = Arc::new(sealer_of(settings)?);
         let kms = Kms::new(&settings.signing, &clock).map_err(SigningError::from)?;
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
         let keys = Keys::open(Arc::clone(&ledger), sealer, kms, clock.clone()).await?;
         let limits = settings.limits.clone();
-        let listen = settings.server.listen;
+        let (listen, operations_listen) = (settings.server.listen, settings.server.operations_listen);
         let tls = settings.server.tls.as_ref().map(http::Tls::load).transpose()?.map(Arc::new);
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
+        let trust_traceparent = settings.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.trust_traceparent);
         let admin_socket = admin_socket(settings);
 
         let loaded = load::build(checked, &keys.shared(), &ledger, &clock, None)?;
@@ -84,8 +102,9 @@ impl App {
         let broker = Arc::new(Broker::new(loaded, Arc::clone(&ledger), clock.clone()));
 
         let admin = admin::Listener::bind(&admin_socket)?;
-        let server = http::Server::bind(listen, tls.clone(), http::Caps::new(&limits)).await?;
-        let address = server.address();
+        let listeners = bind(listen, operations_listen, tls.as_ref(), &limits).await?;
+        let address = listeners.callers.address();
+        let operations_address = listeners.operators.as_ref().map(http::Server::address);
         let context = Arc::new(http::Context {
             broker: Arc::clone(&broker),
             keyring: keys.shared(),
@@ -93,18 +112,24 @@ impl App {
             url,
             limits,
             trusted_proxies,
+            trust_traceparent,
             clock: clock.clone(),
         });
         let stop = CancellationToken::new();
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
-        let serving = tokio::spawn(serve(Arc::clone(&core), server, context, admin, stop.clone()));
-        Ok(Self { core, address, stop, serving })
+        let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, stop.clone()));
+        Ok(Self { core, address, operations_address, stop, serving })
     }
 
     /// The address that is served.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that is served to operators alone, if there is one.
+    pub const fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations_address
     }
 
     /// The broker.
@@ -129,9 +154,22 @@ impl App {
     }
 }
 
+/// Binds what the settings name; serves nothing yet.
+async fn bind(
+    listen: SocketAddr,
+    operations_listen: Option<SocketAddr>,
+    tls: Option<&Arc<http::Tls>>,
+    limits: &Limits,
+) -> Result<http::Listeners, http::BindError> {
+    let bind = |address| http::Server::bind(address, tls.cloned(), http::Caps::new(limits));
+    let callers = bind(listen).await?;
+    let operators = OptionFuture::from(operations_listen.map(bind)).await.transpose()?;
+    Ok(http::Listeners { callers, operators })
+}
+
 async fn serve(
     core: Arc<Core>,
-    server: http::Server,
+    listeners: http::Listeners,
     context: Arc<http::Context>,
     admin: admin::Listener,
     stop: CancellationToken,
@@ -140,7 +178,7 @@ async fn serve(
     let finished = CancellationToken::new();
     let background = tokio::spawn(background::run(Arc::clone(&core), finished.clone()));
     let administration = tokio::spawn(admin.serve(Arc::clone(&core), stop.clone()));
-    http::serve(server, context, stop.cancelled_owned()).await;
+    http::serve(listeners, context, stop.cancelled_owned()).await;
     finished.cancel();
     for task in [administration, background] {
         if let Err(failed) = task.await {
@@ -162,6 +200,12 @@ impl Core {
 
     async fn reload(&self) -> Result<Fingerprint, Problems> {
         let _one_at_a_time = self.reloading.lock().await;
+        let reloaded = self.take_new().await;
+        telemetry::configuration_reloaded(reloaded.is_ok());
+        reloaded
+    }
+
+    async fn take_new(&self) -> Result<Fingerprint, Problems> {
         let checked = self.check().await?;
         let previous = self.broker.loaded();
         load::fits(&checked.config.settings, &previous.config.settings)?;

@@ -107,12 +107,12 @@ impl Broker {
     pub async fn exchange(self: &Arc<Self>, token: SecretString, ask: Ask) -> Result<Outcome, Denied> {
         let decision = new_decision(&self.clock, random_bytes())?;
         let broker = Arc::clone(self);
-        let span = tracing::debug_span!("exchange", %decision);
+        let span = telemetry::exchange_span(decision, ask.trace_parent);
         let path = async move {
             let _counted = broker.ledger.begin();
             broker.path(decision, &token, ask).await
         };
-        let path = path.instrument(span);
+        let path = path.instrument(span.clone());
         let outcome = match self.in_flight.spawn(path).await {
             Ok(outcome) => outcome,
             Err(failed) => {
@@ -120,11 +120,13 @@ impl Broker {
                 Err(Refusal::new(Code::Internal, "the exchange failed"))
             }
         };
-        telemetry::exchange_ended(match &outcome {
+        let came_to = match &outcome {
             Ok(Outcome::Leased(_)) => telemetry::Outcome::Leased,
             Ok(Outcome::WouldAllow(_)) => telemetry::Outcome::WouldAllow,
             Err(refusal) => telemetry::Outcome::Refused(refusal.code),
-        });
+        };
+        telemetry::exchange_came_to(&span, came_to);
+        telemetry::exchange_ended(came_to);
         outcome.map_err(|refusal| Denied { decision, refusal })
     }
 
@@ -139,7 +141,10 @@ impl Broker {
         let loaded = self.loaded.load_full();
         let facts = self.look(&loaded, decision, token, &ask).await?;
         fail::fail_point!("after_facts");
-        let grant = match Step::Decide.run_now(|| loaded.policy.decide(facts)) {
+        let role = Arc::clone(facts.role());
+        telemetry::exchange_is_for(&role.name, &role.tenant);
+        let told_apart = loaded.config.settings.telemetry.label_roles.get(&role.name);
+        let grant = match Step::decide(told_apart, || loaded.policy.decide(facts)) {
             Decision::Allow(grant) => grant,
             Decision::Deny(judged, refusal) => {
                 return self.refuse(decision, Refused::Judged(&judged), refusal).await;

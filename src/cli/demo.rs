@@ -88,7 +88,7 @@ pub(super) async fn run(args: DemoArgs, output: Output) -> Result<ExitCode, Fail
 }
 
 async fn walk(port: u16, exit: bool, output: Output) -> Result<ExitCode, Failure> {
-    let quiet = telemetry::init(Format::Pretty, "off");
+    let quiet = telemetry::init(Format::Pretty, "off", None);
     quiet.map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
     let demo = Demo::start(port, Clock::system()).await.map_err(|error| {
         Failure::new(Status::Failed, causes::in_full(&error))

@@ -1,5 +1,7 @@
 //! `tollgate serve`: the broker, until it is told to stop.
 
+use std::io;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -7,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::source::{SourceArgs, failure_of};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::causes;
 use crate::clock::Clock;
 use crate::telemetry::{self, FILTER_VARIABLE, Format, Metrics};
@@ -46,7 +48,9 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
         LogFormat::Json => Format::Json,
         LogFormat::Pretty => Format::Pretty,
     };
-    telemetry::init(format, &args.log)
+    let checked = args.source.checked()?;
+    let traces = app::traces(&checked.config.settings).map_err(|error| failure_of(&error))?;
+    telemetry::init(format, &args.log, traces.as_ref())
         .map_err(|error| Failure::new(Status::Usage, causes::in_full(&error)))?;
     let metrics =
         Metrics::install().map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
@@ -55,14 +59,10 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     // Before the start: a signal that comes meanwhile is acted on after it, instead of ending the process half way.
     let (mut hangup, mut terminate, mut interrupt) =
         (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::start(args.source.source(), Clock::system(), Some(metrics))
+    let app = App::start_checked(args.source.source(), checked, Clock::system(), Some(metrics))
         .await
         .map_err(|error| failure_of(&error))?;
-    if output.is_json() {
-        Output::json(&json!({ "listening": app.address() }))?;
-    } else {
-        output.toned(Tone::Good, &format!("listening on {}", app.address()))?;
-    }
+    announce(&app, output)?;
 
     loop {
         tokio::select! {
@@ -73,7 +73,22 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     }
     tracing::info!("stopping: no new connections, finishing what is in flight");
     app.stop().await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(())
+}
+
+fn announce(app: &App, output: Output) -> io::Result<()> {
+    let (callers, operators) = (app.address(), app.operations_address());
+    if output.is_json() {
+        return Output::json(&json!({ "listening": callers, "operations": operators }));
+    }
+    output.toned(Tone::Good, &format!("listening on {callers}"))?;
+    match operators {
+        Some(address) => output.toned(Tone::Good, &format!("operators on {address}")),
+        None => Ok(()),
+    }
 }
 
 async fn reload(app: &App) {

@@ -48,6 +48,8 @@ pub(super) fn failure_of(error: &StartError) -> Failure {
         | StartError::Provider(_)
         | StartError::Tls(_)
         | StartError::Bind(_)
+        | StartError::Traces(_)
+        | StartError::CaFile { .. }
         | StartError::Admin { .. } => Failure::new(Status::Failed, causes::in_full(error)),
     }
 }

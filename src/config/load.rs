@@ -23,6 +23,7 @@ mod signing;
 mod source;
 mod table;
 mod target;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

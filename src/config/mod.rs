@@ -19,6 +19,7 @@ mod settings;
 mod signing;
 mod table;
 mod target;
+mod telemetry;
 
 pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
 pub use issuer::{Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement};
@@ -35,6 +36,7 @@ pub use settings::{
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
+pub use telemetry::{OtlpSettings, TelemetrySettings};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

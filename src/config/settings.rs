@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use super::SigningSettings;
+use super::{SigningSettings, TelemetrySettings};
 use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
@@ -22,6 +22,8 @@ pub struct Settings {
     pub signing: SigningSettings,
     /// `[audit]`.
     pub audit: AuditSettings,
+    /// `[telemetry]`.
+    pub telemetry: TelemetrySettings,
     /// `[limits]`.
     pub limits: Limits,
     /// Time zone of `input.context.time`, an IANA name; UTC unless written.
@@ -43,6 +45,8 @@ pub struct ServerSettings {
     pub url: IssuerUrl,
     /// Address to listen on; `127.0.0.1:8420` unless written.
     pub listen: SocketAddr,
+    /// Address for operators: metrics and the detailed readiness are then served there only.
+    pub operations_listen: Option<SocketAddr>,
     /// Certificate and key; none serves plain HTTP, on loopback or behind a proxy that is named.
     pub tls: Option<TlsSettings>,
     /// Proxies whose `Forwarded`/`X-Forwarded-For` is believed.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{FactKey, RoleName, Scalar, ScopeName, Ttl};
+use super::{FactKey, RoleName, Scalar, ScopeName, TraceParent, Ttl};
 
 /// One request for a credential, after parsing and before any check of who asks.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Ask {
     pub dry_run: bool,
     /// The peer's address, or the one a trusted proxy vouches for.
     pub source_ip: Option<IpAddr>,
+    /// The trace that it is part of, if a proxy that may be believed says so.
+    pub trace_parent: Option<TraceParent>,
 }
 
 /// A client's key for retries of one request: 1 to 128 printable ASCII characters.

@@ -13,6 +13,7 @@ mod principal;
 mod refusal;
 mod scalar;
 mod spelling;
+mod trace_parent;
 mod trust;
 mod ttl;
 
@@ -29,5 +30,6 @@ pub use principal::{InvalidPrincipal, PrincipalKey};
 pub use refusal::{Reason, Refusal};
 pub use scalar::Scalar;
 pub use spelling::nearest;
+pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use trust::Trust;
 pub use ttl::{InvalidTtl, Ttl};

@@ -43,6 +43,7 @@ pub(crate) fn ask(role: &Role) -> Ask {
         idempotency_key: None,
         dry_run: false,
         source_ip: None,
+        trace_parent: None,
     }
 }
 

@@ -38,6 +38,12 @@ impl From<ForwardedError> for Refusal {
     }
 }
 
+/// True if `address` is that of a trusted proxy.
+pub(super) fn is_proxy(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
+}
+
 /// The client's address: `peer`, or behind trusted proxies the rightmost hop that is not one of them.
 ///
 /// # Errors
@@ -49,7 +55,7 @@ pub(super) fn source_ip(
 ) -> Result<IpAddr, ForwardedError> {
     // An IPv4 client of a dual-stack socket appears as ::ffff:a.b.c.d and must match the networks all the same.
     let peer = peer.to_canonical();
-    let is_proxy = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let is_proxy = |address| is_proxy(address, trusted);
     if !is_proxy(peer) {
         return Ok(peer);
     }

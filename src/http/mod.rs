@@ -31,9 +31,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::HeaderName;
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
+use futures_util::future::OptionFuture;
 use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
 
 pub use connection::Caps;
 pub use endpoint::JWKS_MAX_AGE;
@@ -44,9 +47,12 @@ pub use tls::{Tls, TlsError};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{DenialDetail, Limits};
-use crate::domain::IssuerUrl;
+use crate::domain::{IssuerUrl, TraceParent};
 use crate::signing::SharedKeyring;
 use failure::Failure;
+
+/// Names the parent of a trace (W3C Trace Context, section 3.2).
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Renders the metrics in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -65,6 +71,8 @@ pub struct Context {
     pub limits: Limits,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// A trusted proxy's `traceparent` is believed.
+    pub trust_traceparent: bool,
     /// What remaining lifetimes are counted from.
     pub clock: Clock,
 }
@@ -82,16 +90,41 @@ impl Context {
             .map(Some)
             .map_err(|refused| Failure::request(refused.into()))
     }
+
+    /// The trace that the request is part of. A caller could force traces, or write itself into those of others: only a
+    /// proxy is believed, and only if the configuration says so.
+    fn trace_parent(&self, parts: &Parts) -> Option<TraceParent> {
+        let peer = parts.extensions.get::<Peer>().filter(|_| self.trust_traceparent)?;
+        forwarded::is_proxy(peer.address.ip(), &self.trusted_proxies).then_some(())?;
+        let mut lines = parts.headers.get_all(TRACE_PARENT).iter();
+        let (line, None) = (lines.next()?, lines.next()) else { return None };
+        line.to_str().ok()?.parse().ok()
+    }
 }
 
-/// Every endpoint, behind its limits.
-pub fn router(context: Arc<Context>) -> Router {
+/// What is bound before anything is served.
+pub struct Listeners {
+    /// For callers.
+    pub callers: Server,
+    /// For operators; without it, what they use is served to callers too.
+    pub operators: Option<Server>,
+}
+
+/// What callers use, behind its limits, beside `probes`, which answer under any load.
+fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
     let gate = limits::Gate::new(&context.limits);
     let api = endpoint::api()
         .layer(from_fn_with_state(gate.clone(), limits::admit))
         .layer(from_fn_with_state(Arc::clone(&context), turned_away::count));
-    let probes = endpoint::probes().layer(from_fn_with_state(gate, limits::contain));
+    let probes = probes.layer(from_fn_with_state(gate, limits::contain));
     shell(api.merge(probes)).with_state(context)
+}
+
+/// What operators use, on a listener of its own.
+fn operators(context: Arc<Context>) -> Router {
+    let gate = limits::Gate::new(&context.limits);
+    let operations = endpoint::operations().layer(from_fn_with_state(gate, limits::contain));
+    shell(operations).with_state(context)
 }
 
 /// What every answer passes, whatever the path: fallbacks, rendered failures, security headers, the log line.
@@ -104,11 +137,21 @@ fn shell<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
         .layer(from_fn(observe::observe))
 }
 
-/// Serves until `stop` resolves; then finishes requests in flight, and then mints whose clients are gone.
-pub async fn serve(server: Server, context: Arc<Context>, stop: impl Future<Output = ()>) {
-    let broker = Arc::clone(&context.broker);
-    server.serve(router(context), stop).await;
-    broker.drain().await;
+/// Serves until `stop` resolves; then finishes requests in flight, and then mints whose clients are gone. Operators can
+/// watch that to its end.
+pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Future<Output = ()>) {
+    let drained = CancellationToken::new();
+    let probes = if listeners.operators.is_some() { endpoint::probes() } else { endpoint::operations() };
+    let operating = listeners
+        .operators
+        .map(|server| server.serve(operators(Arc::clone(&context)), drained.clone().cancelled_owned()));
+    let calling = async {
+        let broker = Arc::clone(&context.broker);
+        listeners.callers.serve(callers(context, probes), stop).await;
+        broker.drain().await;
+        drained.cancel();
+    };
+    tokio::join!(calling, OptionFuture::from(operating));
 }
 
 #[cfg(test)]

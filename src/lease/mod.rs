@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, TargetName};
 use crate::ledger::{EndHow, Ledger, Superseded, ToEnd, Unleased};
 use crate::provider::{Ended, Providers};
+use crate::telemetry::{self, EndOutcome};
 
 /// Pause between two looks for what is not known to be dead.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -100,6 +101,7 @@ pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) {
         }
         Err(error) => tracing::error!(%error, "cannot look for leases to end"),
     }
+    telemetry::ends_waiting(doomed.values().map(Vec::len).sum());
     let targets: Vec<_> =
         doomed.iter().map(|(target, all)| end_all(ledger, providers, target, all)).collect();
     stream::iter(targets).buffer_unordered(TARGETS_AT_ONCE).collect::<()>().await;
@@ -142,7 +144,13 @@ async fn end(
     target: &TargetName,
     doomed: &Doomed,
 ) -> Result<(), Refusal> {
-    let ended = providers.end(target, &doomed.role, &doomed.handle).await?;
+    let tried = providers.end(target, &doomed.role, &doomed.handle).await;
+    telemetry::end_tried(match &tried {
+        Ok(Ended::Now) => EndOutcome::Ended,
+        Ok(Ended::DiesAtExpiry) => EndOutcome::DiesAtExpiry,
+        Err(_) => EndOutcome::Failed,
+    });
+    let ended = tried?;
     let recorded = match doomed.record {
         Record::Lease(lease) => ledger.ended(lease, how(ended)).await,
         Record::Authorisation(decision) => ledger.resolve_unleased(decision, ended == Ended::Now).await,

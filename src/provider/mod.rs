@@ -20,6 +20,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::aws::Aws;
 use self::federation::Federation;
@@ -32,6 +33,7 @@ use crate::ledger::{Authorised, Planned};
 use crate::net::NetError;
 use crate::policy::Grant;
 use crate::signing::SharedKeyring;
+use crate::telemetry;
 
 /// What became of an attempt to end a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,11 +165,15 @@ impl Providers {
     /// # Errors
     /// One of the `provider_*` codes.
     pub async fn mint(&self, auth: &Authorised) -> Result<Minted, Refusal> {
-        match self.of(auth.grant())? {
-            Pair::Aws(aws, role) => Box::pin(aws.mint(auth, role)).await,
-            Pair::Vault(vault, role) => Box::pin(vault.mint(auth, role)).await,
-            Pair::Jwt(jwt, role) => jwt.mint(auth, role).await,
-        }
+        let pair = self.of(auth.grant())?;
+        let started = Instant::now();
+        let (kind, minted) = match pair {
+            Pair::Aws(aws, role) => ("aws", Box::pin(aws.mint(auth, role)).await),
+            Pair::Vault(vault, role) => ("vault", Box::pin(vault.mint(auth, role)).await),
+            Pair::Jwt(jwt, role) => ("jwt", jwt.mint(auth, role).await),
+        };
+        telemetry::mint_ended(kind, minted.is_ok(), started.elapsed());
+        minted
     }
 
     /// Ends what `handle` names, now that nobody will get it. True if nothing lives any more.

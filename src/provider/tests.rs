@@ -10,7 +10,7 @@ use super::testing::{
 use super::*;
 use crate::config::{
     AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, SigningSettings,
-    StoreSettings, Target, VaultTarget,
+    StoreSettings, Target, TelemetrySettings, VaultTarget,
 };
 use crate::domain::Credential;
 use crate::ledger::testing::authorised;
@@ -22,6 +22,7 @@ fn settings() -> Settings {
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            operations_listen: None,
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
@@ -33,6 +34,7 @@ fn settings() -> Settings {
         },
         signing: SigningSettings::default(),
         audit: AuditSettings::default(),
+        telemetry: TelemetrySettings::default(),
         limits: Limits {
             concurrency: 1,
             connections: 1,

@@ -117,6 +117,9 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Published, Self::Active, Self::Retired, Self::Revoked];
+
     /// The state as the store and the command line write it.
     pub const fn as_str(self) -> &'static str {
         match self {

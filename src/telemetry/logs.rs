@@ -5,12 +5,13 @@ use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Metadata};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::prelude::*;
 
 use super::TelemetryError;
 use super::escape::{EscapingFmt, JsonLines};
+use super::traces::Traces;
 
 /// What is logged unless said otherwise.
 pub const DEFAULT_FILTER: &str = "info";
@@ -27,21 +28,29 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging to standard error, for the rest of the process.
+/// Starts logging to standard error, and making `traces`, for the rest of the process.
 ///
 /// # Errors
 /// [`TelemetryError::Filter`] or [`TelemetryError::Logs`].
-pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
+pub fn init(format: Format, filter: &str, traces: Option<&Traces>) -> Result<(), TelemetryError> {
     let colours = io::stderr().is_terminal();
-    dispatch(format, filter, io::stderr, colours)?.try_init().map_err(TelemetryError::Logs)
+    dispatch(format, filter, io::stderr, colours, traces)?.try_init().map_err(TelemetryError::Logs)
 }
 
-fn dispatch<W>(format: Format, filter: &str, writer: W, colours: bool) -> Result<Dispatch, TelemetryError>
+fn dispatch<W>(
+    format: Format,
+    filter: &str,
+    writer: W,
+    colours: bool,
+    traces: Option<&Traces>,
+) -> Result<Dispatch, TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(filter).map_err(TelemetryError::Filter)?;
-    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours_or_coarse));
+    // Each of the two has its own filter: traces need spans that the log leaves out.
+    let filter = filter.and(filter_fn(is_ours_or_coarse).with_max_level_hint(LevelFilter::TRACE));
+    let registry = tracing_subscriber::registry().with(traces.map(Traces::layer));
     Ok(match format {
         Format::Pretty => {
             // Each value is escaped as it is written: the library escapes some of them, and line breaks in none.
@@ -53,11 +62,11 @@ where
                 }
             });
             let layer = fmt::layer().with_writer(writer).with_ansi(colours);
-            registry.with(layer.fmt_fields(fields.delimited(" "))).into()
+            registry.with(layer.fmt_fields(fields.delimited(" ")).with_filter(filter)).into()
         }
         Format::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_current_span(false);
-            registry.with(layer.with_writer(JsonLines(writer))).into()
+            registry.with(layer.with_writer(JsonLines(writer)).with_filter(filter)).into()
         }
     })
 }
@@ -66,6 +75,12 @@ where
 fn is_ours_or_coarse(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next();
     crate_name == Some("tollgate") || *metadata.level() <= LevelFilter::INFO
+}
+
+/// The log as it is by default, without traces, to nowhere.
+#[cfg(test)]
+pub(super) fn quiet() -> Dispatch {
+    dispatch(Format::Json, DEFAULT_FILTER, io::sink, false, None).unwrap()
 }
 
 #[cfg(test)]
@@ -89,7 +104,7 @@ mod tests {
     fn logged(format: Format, filter: &str, work: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let dispatch = dispatch(format, filter, move || writer.clone(), false).unwrap();
+        let dispatch = dispatch(format, filter, move || writer.clone(), false, None).unwrap();
         tracing::dispatcher::with_default(&dispatch, work);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -146,7 +161,7 @@ mod tests {
         assert!(!logged(Format::Pretty, DEFAULT_FILTER, work).contains("quiet"));
         assert!(logged(Format::Pretty, "tollgate=debug", work).contains("quiet"));
         assert_eq!(logged(Format::Pretty, "off", work), "");
-        assert!(matches!(init(Format::Json, "tollgate=loudest"), Err(TelemetryError::Filter(_))));
+        assert!(matches!(init(Format::Json, "tollgate=loudest", None), Err(TelemetryError::Filter(_))));
     }
 
     #[test]

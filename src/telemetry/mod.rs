@@ -1,4 +1,4 @@
-//! Logs and metrics: how Tollgate says what it does.
+//! Logs, metrics and traces: how Tollgate says what it does.
 //!
 //! Logs go to standard error, one line per event, with every control character escaped. Metric labels come from enums and
 //! configured names, never from a token or a request. No secret may reach either; what dependencies say below `info` is
@@ -7,15 +7,21 @@
 mod escape;
 mod logs;
 mod metrics;
+mod span;
+mod traces;
 
 pub use logs::{DEFAULT_FILTER, FILTER_VARIABLE, Format, init};
-pub use metrics::{InFlight, Metrics, Outcome, Step, names};
 pub use metrics::{
-    batch_committed, commit_failed, event_dropped, exchange_ended, issuer_keys_aged, leases_live,
-    request_ended, request_shed,
+    EndOutcome, InFlight, METRICS, Metric, MetricKind, Metrics, Outcome, batch_committed, commit_failed,
+    configuration_reloaded, end_tried, ends_waiting, event_dropped, exchange_ended, issuer_keys_aged,
+    leases_live, mint_ended, names, readiness, request_ended, request_shed, signing_keys,
 };
+pub use span::{Step, exchange_came_to, exchange_is_for, exchange_span};
+pub use traces::{TraceOptions, Traces};
 
-/// Why logs or metrics cannot start.
+use crate::net::NetError;
+
+/// Why logs, metrics or traces cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter is not a list of directives.
@@ -24,6 +30,9 @@ pub enum TelemetryError {
     /// Logs were started before.
     #[error("logs are already set up")]
     Logs(#[source] tracing_subscriber::util::TryInitError),
+    /// The client of the collector cannot be built.
+    #[error("traces cannot be sent")]
+    Collector(#[source] NetError),
     /// Metrics were started before, or a histogram has no bucket.
     #[error("metrics are already set up")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),

@@ -33,9 +33,13 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod module_order;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
@@ -64,6 +68,8 @@ mod sweep;
 mod threats;
 #[cfg(test)]
 mod token_endpoint;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod ttl;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tollgate::clock::Clock;
 
 use crate::harness::api::Answer;
 use crate::harness::book::hex;
+use crate::harness::collector::Collector;
 use crate::harness::site::DEPLOY;
 use crate::harness::source::{FactServer, GOOD, Says};
 use crate::harness::{Server, Site};
@@ -15,6 +16,7 @@ use crate::harness::{Server, Site};
 const SOURCE: &str = "sentinel-source-7fa1c9d2e4b8";
 const AWS_SECRET: &str = "SentinelAwsSecret0a9b8c7d6e5f4a3b2c1d0e9f";
 const AWS_SESSION: &str = "SentinelAwsSession1f2e3d4c5b6a7988776655";
+const COLLECTOR: &str = "sentinel-collector-91d5e6f7a8b0";
 const MISPLACED: &str = "sentinel-misplaced-3c6ef372fe94";
 /// What [`Site::settings`] seals with.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -60,7 +62,7 @@ impl Sentinels {
 }
 
 /// Roles for a signed token that needs a fact, and for AWS with keys of Tollgate's own.
-async fn site(source: &FactServer, aws: &FactServer) -> Site {
+async fn site(source: &FactServer, aws: &FactServer, collector: &Collector) -> Site {
     let deploy = DEPLOY.replace("[jwt]", "sources = [\"commits\"]\n[jwt]");
     let policy = "package ci.test\n\nallow if input.context.signed == true\n";
     let open = "package ci.open\n\nallow := true\n";
@@ -81,8 +83,10 @@ async fn site(source: &FactServer, aws: &FactServer) -> Site {
         ("policies/ci/open.rego", open),
     ])
     .await;
+    let otlp = format!(", headers = {{ x-collector-key = {{ value = \"{COLLECTOR}\" }} }}");
+    let traces = collector.settings(&otlp);
     let settings = format!(
-        "[audit]\nstdout = true\nfile = \"../audit.jsonl\"\n{}\
+        "{traces}\n[audit]\nstdout = true\nfile = \"../audit.jsonl\"\n{}\
          auth = {{ header = \"authorization\", value = {{ value = \"Bearer {SOURCE}\" }} }}\n",
         source.settings("commits", "signed")
     );
@@ -174,10 +178,12 @@ async fn failures(
 
 async fn leaks_nothing(format: &str) {
     let (source, aws) = (FactServer::start().await, FactServer::start().await);
-    let site = site(&source, &aws).await;
+    let collector = Collector::start().await;
+    let site = site(&source, &aws, &collector).await;
     let mut sentinels = Sentinels::default();
     for (name, secret) in [
         ("source header", SOURCE),
+        ("collector header", COLLECTOR),
         ("AWS secret key", AWS_SECRET),
         ("AWS session token", AWS_SESSION),
         ("misplaced secret", MISPLACED),
@@ -199,6 +205,8 @@ async fn leaks_nothing(format: &str) {
         sentinels.assert_absent("its headers", format!("{:?}", answer.headers).as_bytes());
     }
     sentinels.assert_absent("/metrics", metrics.text.as_bytes());
+    let traces: Vec<u8> = collector.posted().iter().flat_map(|posted| posted.body.to_vec()).collect();
+    sentinels.assert_absent("the traces", &traces);
     for entry in std::fs::read_dir(site.folder.path()).unwrap() {
         let path = entry.unwrap().path();
         // The reserve is filler, sixteen megabytes of it.

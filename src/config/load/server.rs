@@ -18,6 +18,8 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
     let url: Option<IssuerUrl> = r.required("url", "the public URL, such as \"https://tollgate.example\"");
     let listen =
         r.optional("listen", "an address and port, such as \"127.0.0.1:8420\"").unwrap_or(DEFAULT_LISTEN);
+    let operations_listen =
+        r.optional("operations_listen", "an address and port, such as \"127.0.0.1:9420\"");
     let tls = r
         .get("tls", "{ certificate = \"path\", key = \"path\" }")
         .and_then(|field| field.table(|r| tls(r, around)).flatten());
@@ -32,13 +34,44 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
         let message = "every caller is a trusted proxy, and could claim any source address";
         r.refuse("trusted_proxies", "proxies_too_wide", message, &format!("write {proxies}"));
     }
-    if !listen.ip().is_loopback() && !r.has("tls") && trusted_proxies.is_empty() {
-        let message = "tokens and credentials would cross the network unencrypted";
-        let fix = "add tls = { certificate = \"…\", key = \"…\" }, or listen on 127.0.0.1, or name the proxy that \
-                   ends TLS in trusted_proxies";
-        r.refuse("listen", "listen_unencrypted", message, fix);
+    let encrypted = r.has("tls") || !trusted_proxies.is_empty();
+    check_listeners(r, listen, operations_listen, encrypted);
+    Some(ServerSettings {
+        url: url?,
+        listen,
+        operations_listen,
+        tls,
+        trusted_proxies,
+        tenant: tenant.or_else(default_tenant)?,
+    })
+}
+
+fn check_listeners(r: &Reader<'_>, listen: SocketAddr, operations: Option<SocketAddr>, encrypted: bool) {
+    let unencrypted = |key, address: SocketAddr, message| {
+        if !address.ip().is_loopback() && !encrypted {
+            let fix = "add tls = { certificate = \"…\", key = \"…\" }, or listen on 127.0.0.1, or name the proxy \
+                       that ends TLS in trusted_proxies";
+            r.refuse(key, "listen_unencrypted", message, fix);
+        }
+    };
+    unencrypted("listen", listen, "tokens and credentials would cross the network unencrypted");
+    match operations {
+        Some(address) if address == listen && address.port() != 0 => {
+            let message = "callers and operators cannot share one address";
+            r.refuse("operations_listen", "listen_twice", message, "write another port");
+        }
+        Some(address) => {
+            unencrypted("operations_listen", address, "metrics would cross the network unencrypted");
+        }
+        // Otherwise it is refused already.
+        None if !listen.ip().is_loopback() && encrypted => {
+            let message =
+                "whoever reaches this address can read the metrics, and the issuers' names in /readyz";
+            let fix = "add operations_listen = \"127.0.0.1:9420\", which then serves them alone";
+            r.warn("listen", "metrics_public", message, fix);
+        }
+        None => {}
     }
-    Some(ServerSettings { url: url?, listen, tls, trusted_proxies, tenant: tenant.or_else(default_tenant)? })
 }
 
 /// The tenant of all that names none, unless `server.tenant` says otherwise.

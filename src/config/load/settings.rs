@@ -12,11 +12,11 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::known::SourceName;
-use super::{Around, operations, secret, server, signing, source};
+use super::{Around, operations, secret, server, signing, source, telemetry};
 use crate::config::reader::{Field, Reader};
 use crate::config::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SigningSettings,
-    StoreSettings,
+    StoreSettings, TelemetrySettings,
 };
 use crate::domain::TenantName;
 
@@ -33,6 +33,7 @@ pub(super) struct Draft {
     store: Option<StoreSettings>,
     signing: Option<SigningSettings>,
     audit: AuditSettings,
+    telemetry: Option<TelemetrySettings>,
     limits: Option<Limits>,
     zone: Option<TimeZone>,
     denials: Option<DenialDetail>,
@@ -54,6 +55,7 @@ impl Draft {
             store: self.store?,
             signing: self.signing?,
             audit: self.audit,
+            telemetry: self.telemetry?,
             limits: self.limits?,
             zone: self.zone?,
             denials: self.denials.unwrap_or(DenialDetail::Reasons),
@@ -72,11 +74,14 @@ impl Draft {
 pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     let policies = r.optional::<PathBuf>("policies", "a path, such as \"../policies\"");
     let expected = "a table, such as [sources.commits]";
+    let server = r.section("server", "a table", |r| server::server(r, around)).flatten();
+    let proxied = server.as_ref().is_some_and(|server| !server.trusted_proxies.is_empty());
     Draft {
-        server: r.section("server", "a table", |r| server::server(r, around)).flatten(),
+        server,
         store: r.section("store", "a table", |r| store(r, around)).flatten(),
         signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
         audit: r.section("audit", "a table", |r| audit(r, around)).unwrap_or_default(),
+        telemetry: r.section("telemetry", "a table", |r| telemetry::telemetry(r, around, proxied)).flatten(),
         limits: r.section("limits", "a table", limits),
         zone: r.section("time", "a table", zone).flatten(),
         denials: r.section("denials", "a table", denials).flatten(),

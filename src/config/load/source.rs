@@ -12,7 +12,8 @@ use crate::config::{FactSource, SourceAuth, origin, template};
 use crate::domain::FactKey;
 
 /// Headers that the HTTP client sets itself; to set them twice is to smuggle.
-const OWN_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
+pub(super) const OWN_HEADERS: [&str; 5] =
+    ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
 
 /// How to write the facts of a source.
 const FACTS: &str = "{ commit_signed = \"/verification/verified\" }";

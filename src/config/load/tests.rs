@@ -7,6 +7,7 @@ mod shipped;
 mod signing;
 mod tables;
 mod targets;
+mod telemetry;
 mod ten;
 
 use std::collections::BTreeMap;

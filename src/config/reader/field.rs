@@ -109,6 +109,28 @@ impl<'a> Field<'a> {
         inside
     }
 
+    /// A share: a number from 0 to 1.
+    pub(in crate::config) fn share(&self) -> Option<f64> {
+        let number: Option<f64> = match self.value {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(_) => self.integer(&(0..=1)).map(|whole| if whole == 0 { 0.0 } else { 1.0 }),
+            DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {
+                self.wrong_type("a number");
+                return None;
+            }
+        };
+        let inside = number.filter(|number| (0.0..=1.0).contains(number));
+        if inside.is_none() && matches!(self.value, DeValue::Float(_)) {
+            let message = "the number must be from 0 to 1";
+            self.refuse("out_of_range", message, &format!("write {}", self.expected));
+        }
+        inside
+    }
+
     /// A length of time within `range`.
     pub(in crate::config) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
         let Span(length) = self.parse::<Span>()?;

@@ -17,7 +17,7 @@ use super::{Facts, Gatherer, testing};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Role, ServerSettings, Settings,
-    SigningSettings, StoreSettings, Target, TargetKind, TargetTable,
+    SigningSettings, StoreSettings, Target, TargetKind, TargetTable, TelemetrySettings,
 };
 use crate::domain::{Ask, DecisionId, Refusal, Scalar};
 use crate::identity::testing::caller;
@@ -49,6 +49,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            operations_listen: None,
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
@@ -60,6 +61,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
         },
         signing: SigningSettings::default(),
         audit: AuditSettings::default(),
+        telemetry: TelemetrySettings::default(),
         limits: Limits {
             concurrency: 1,
             connections: 1,

@@ -49,7 +49,8 @@ pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) 
     let token = bearer::token(&parts.headers).map_err(Failure::request)?;
     let body = body::read(&parts.headers, body, MediaType::Json, context.limits.body_bytes);
     let body = body.await.map_err(Failure::request)?;
-    let ask = ask(&parts.headers, &body, source_ip).map_err(Failure::request)?;
+    let mut ask = ask(&parts.headers, &body, source_ip).map_err(Failure::request)?;
+    ask.trace_parent = context.trace_parent(&parts);
     let denied = |denied| Failure::denied(denied, context.denials());
     match context.broker.exchange(token, ask).await.map_err(denied)? {
         Outcome::Leased(leased) => Ok(note(json(&answer(&leased))?, leased.grant())),
@@ -80,6 +81,7 @@ fn ask(headers: &HeaderMap, body: &[u8], source_ip: Option<IpAddr>) -> Result<As
         idempotency_key: idempotency_key(headers)?,
         dry_run: fields.flag("dry_run")?,
         source_ip,
+        trace_parent: None,
     })
 }
 

@@ -14,10 +14,17 @@ use crate::http::Context;
 use crate::http::answer::json;
 use crate::http::failure::Failure;
 
-/// The body of `/readyz`.
+/// The body of `/readyz`; operators see the rest of it too.
 #[derive(Serialize)]
 struct ReadyAnswer<'a> {
     ready: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    detail: Option<Detail<'a>>,
+}
+
+/// What only operators need to know.
+#[derive(Serialize)]
+struct Detail<'a> {
     store: &'static str,
     issuers: &'a [IssuerKeys],
 }
@@ -26,14 +33,21 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
+/// For operators.
 pub(super) async fn ready(State(context): State<Arc<Context>>) -> Result<Response, Failure> {
-    answer(&context.broker.readiness())
+    answer(&context.broker.readiness(), true)
 }
 
-fn answer(readiness: &Readiness) -> Result<Response, Failure> {
+/// For everybody.
+pub(super) async fn ready_or_not(State(context): State<Arc<Context>>) -> Result<Response, Failure> {
+    answer(&context.broker.readiness(), false)
+}
+
+fn answer(readiness: &Readiness, detailed: bool) -> Result<Response, Failure> {
     let ready = readiness.store_writable;
     let store = if ready { "ok" } else { "unavailable" };
-    let mut response = json(&ReadyAnswer { ready, store, issuers: &readiness.issuers })?;
+    let detail = detailed.then_some(Detail { store, issuers: &readiness.issuers });
+    let mut response = json(&ReadyAnswer { ready, detail })?;
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -49,13 +63,15 @@ mod tests {
         let issuer = "github".parse().unwrap();
         let issuers = vec![IssuerKeys { issuer, keys_age_seconds: None }];
         let down = Readiness { store_writable: true, issuers };
-        let response = answer(&down).unwrap();
+        let response = answer(&down, true).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
         let expected =
             r#"{"ready":true,"store":"ok","issuers":[{"issuer":"github","keys_age_seconds":null}]}"#;
         assert_eq!(body, expected);
         let full = Readiness { store_writable: false, issuers: Vec::new() };
-        assert_eq!(answer(&full).unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        for detailed in [true, false] {
+            assert_eq!(answer(&full, detailed).unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
     }
 }

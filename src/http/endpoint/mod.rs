@@ -39,8 +39,13 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/federation/jwks", get(metadata::federation_jwks))
 }
 
-/// What operators use; answers under any load.
+/// What a load balancer asks; tells nobody anything else.
 pub(super) fn probes() -> Router<Arc<Context>> {
+    Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready_or_not))
+}
+
+/// What operators use.
+pub(super) fn operations() -> Router<Arc<Context>> {
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -62,7 +67,7 @@ mod tests {
     #[test]
     fn paths_do_not_collide() {
         // A collision panics while the router is built.
-        let _ = api().merge(probes());
+        let _ = (api().merge(probes()), api().merge(operations()));
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) 
     let loaded = context.broker.loaded();
     let role_of = |name: &RoleName| loaded.config.roles.get(name).map(Arc::as_ref);
     let exchange = exchange(&parts.headers, form, source_ip, role_of).map_err(Failure::request)?;
-    let Exchange { token, ask, wanted } = exchange;
+    let Exchange { token, mut ask, wanted } = exchange;
+    ask.trace_parent = context.trace_parent(&parts);
     check_wanted(&context, &token, &ask.role, wanted).await?;
     let denied = |denied| Failure::denied(denied, context.denials());
     match context.broker.exchange(token, ask).await.map_err(denied)? {
@@ -109,6 +110,7 @@ fn exchange<'a>(
         idempotency_key: idempotency_key(headers)?,
         dry_run: false,
         source_ip,
+        trace_parent: None,
         role,
     };
     Ok(Exchange { token, ask, wanted })

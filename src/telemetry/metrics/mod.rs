@@ -1,0 +1,204 @@
+//! The metrics, and the text that Prometheus reads.
+
+mod record;
+mod table;
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub use record::{
+    EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
+    ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, readiness,
+    request_ended, request_shed, signing_keys,
+};
+pub(super) use record::{SpanOutcome, spans};
+pub use table::{METRICS, Metric, MetricKind, names};
+
+use super::TelemetryError;
+use crate::domain::Code;
+
+/// How often observations are folded into their buckets when nobody reads them.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The process's metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Starts recording, for the rest of the process.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Metrics`].
+    pub fn install() -> Result<Self, TelemetryError> {
+        let handle =
+            builder().and_then(PrometheusBuilder::install_recorder).map_err(TelemetryError::Metrics)?;
+        describe();
+        begin();
+        Ok(Self(handle))
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Keeps memory bounded while nobody reads the metrics: observations wait in a list until they are folded in. Runs for
+    /// ever; spawn it once.
+    pub async fn upkeep(self) {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            self.0.run_upkeep();
+        }
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    METRICS.iter().try_fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
+        MetricKind::Histogram(buckets) => {
+            builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
+        }
+        MetricKind::Counter | MetricKind::Gauge => Ok(builder),
+    })
+}
+
+fn describe() {
+    for Metric { name, kind, help, .. } in METRICS {
+        match kind {
+            MetricKind::Counter => describe_counter!(*name, *help),
+            MetricKind::Gauge => describe_gauge!(*name, *help),
+            MetricKind::Histogram(_) => describe_histogram!(*name, *help),
+        }
+    }
+}
+
+/// Starts every counter whose labels are known at zero: one that appears with its first event hides that event from
+/// `rate()` and `increase()`.
+fn begin() {
+    for name in [names::SHED, names::FAILED_COMMITS, names::EVENTS_DROPPED] {
+        counter!(name).increment(0);
+    }
+    for code in Code::ALL {
+        counter!(names::REFUSALS, "code" => code.as_str()).increment(0);
+    }
+    for outcome in ["leased", "would_allow", "refused"] {
+        counter!(names::EXCHANGES, "outcome" => outcome).increment(0);
+    }
+    for outcome in ["ended", "dies_at_expiry", "failed"] {
+        counter!(names::ENDS, "outcome" => outcome).increment(0);
+    }
+    for outcome in ["done", "refused"] {
+        counter!(names::RELOADS, "outcome" => outcome).increment(0);
+    }
+    for outcome in [SpanOutcome::Exported, SpanOutcome::Failed, SpanOutcome::Dropped] {
+        spans(outcome, 0);
+    }
+    gauge!(names::IN_FLIGHT).increment(0.0);
+    gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Step;
+
+    fn rendered(work: impl FnOnce()) -> String {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            begin();
+            work();
+        });
+        recorder.handle().render()
+    }
+
+    fn one_of_each() {
+        exchange_ended(Outcome::Leased);
+        exchange_ended(Outcome::WouldAllow);
+        exchange_ended(Outcome::Refused(Code::PolicyDenied));
+        Step::decide(Some(&"deploy".parse().unwrap()), || ());
+        mint_ended("vault", false, Duration::from_millis(3));
+        leases_live(3);
+        end_tried(EndOutcome::DiesAtExpiry);
+        ends_waiting(2);
+        batch_committed(7, Duration::from_millis(1));
+        issuer_keys_aged(&"github".parse().unwrap(), Some(Duration::from_secs(90)));
+        issuer_keys_aged(&"gitlab".parse().unwrap(), None);
+        signing_keys("federation", "active", 2);
+        readiness(true);
+        configuration_reloaded(false);
+        request_shed();
+        commit_failed();
+        event_dropped();
+        request_ended("/token", 200, Duration::from_millis(1));
+    }
+
+    #[test]
+    fn every_metric_is_rendered_under_its_name() {
+        let text = rendered(one_of_each);
+        for line in [
+            r#"tollgate_exchanges_total{outcome="leased"} 1"#,
+            r#"tollgate_exchanges_total{outcome="would_allow"} 1"#,
+            r#"tollgate_exchanges_total{outcome="refused"} 1"#,
+            r#"tollgate_refusals_total{code="policy_denied"} 1"#,
+            r#"tollgate_step_duration_seconds_bucket{step="decide",le="+Inf"} 1"#,
+            r#"tollgate_role_decide_duration_seconds_count{role="deploy"} 1"#,
+            r#"tollgate_mint_duration_seconds_bucket{provider="vault",outcome="failed",le="0.005"} 1"#,
+            r#"tollgate_ledger_batch_records_bucket{le="4"} 0"#,
+            r#"tollgate_ledger_batch_records_bucket{le="8"} 1"#,
+            r#"tollgate_issuer_keys_age_seconds{issuer="github"} 90"#,
+            r#"tollgate_issuer_keys_known{issuer="gitlab"} 0"#,
+            r#"tollgate_signing_keys{purpose="federation",state="active"} 2"#,
+            r#"tollgate_ends_total{outcome="dies_at_expiry"} 1"#,
+            r#"tollgate_reloads_total{outcome="refused"} 1"#,
+            r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,
+            "tollgate_ends_waiting 2",
+            "tollgate_leases_live 3",
+            "tollgate_ready 1",
+            "tollgate_http_requests_shed_total 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_table_names_all_that_is_rendered_and_nothing_else() {
+        let text = rendered(one_of_each);
+        for Metric { name, kind, labels, help } in METRICS {
+            assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name}");
+            assert!(text.contains(&format!("# TYPE {name} {}\n", kind.as_str())), "{name}");
+            let ending = if matches!(kind, MetricKind::Histogram(_)) { "_count" } else { "" };
+            let series = format!("{name}{ending}");
+            for line in text.lines().filter_map(|line| line.strip_prefix(&series)) {
+                let (shown, _) = line.split_once(' ').unwrap();
+                let shown: Vec<_> = shown
+                    .trim_matches(['{', '}'])
+                    .split(',')
+                    .filter_map(|label| Some(label.split_once('=')?.0))
+                    .collect();
+                assert_eq!(shown, *labels, "{name}");
+            }
+        }
+        let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+        assert_eq!(types, METRICS.len());
+    }
+
+    #[test]
+    fn requests_in_flight_are_counted_until_they_end() {
+        let during = rendered(|| std::mem::forget(InFlight::enter()));
+        assert!(during.lines().any(|line| line == "tollgate_http_requests_in_flight 1"), "{during}");
+        let after = rendered(|| drop(InFlight::enter()));
+        assert!(after.lines().any(|line| line == "tollgate_http_requests_in_flight 0"), "{after}");
+    }
+
+    #[test]
+    fn counters_exist_before_their_first_event() {
+        let text = rendered(|| ());
+        for line in
+            ["tollgate_http_requests_shed_total 0", r#"tollgate_refusals_total{code="store_unavailable"} 0"#]
+        {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What is counted and timed, one function each: nothing else may touch a metric.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use super::names;
+use crate::domain::{Code, IssuerName};
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a recorded credential.
+    Leased,
+    /// As a dry run that policy allows.
+    WouldAllow,
+    /// Without a credential.
+    Refused(Code),
+}
+
+impl Outcome {
+    /// The value of the label `outcome`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leased => "leased",
+            Self::WouldAllow => "would_allow",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// Counts an exchange, and its refusal if it was one.
+pub fn exchange_ended(outcome: Outcome) {
+    if let Outcome::Refused(code) = outcome {
+        counter!(names::REFUSALS, "code" => code.as_str()).increment(1);
+    }
+    counter!(names::EXCHANGES, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// Counts a request that was turned away.
+pub fn request_shed() {
+    counter!(names::SHED).increment(1);
+}
+
+/// Records how many leases are alive.
+pub fn leases_live(count: u32) {
+    gauge!(names::LEASES_LIVE).set(count);
+}
+
+/// Times a mint at a target of the kind `provider`.
+pub fn mint_ended(provider: &'static str, minted: bool, took: Duration) {
+    let outcome = if minted { "minted" } else { "failed" };
+    histogram!(names::MINT_SECONDS, "provider" => provider, "outcome" => outcome).record(took);
+}
+
+/// What came of an attempt to end a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndOutcome {
+    /// Dead at its target.
+    Ended,
+    /// Its target cannot end it.
+    DiesAtExpiry,
+    /// The target did not confirm.
+    Failed,
+}
+
+/// Counts an attempt to end a credential.
+pub fn end_tried(outcome: EndOutcome) {
+    let outcome = match outcome {
+        EndOutcome::Ended => "ended",
+        EndOutcome::DiesAtExpiry => "dies_at_expiry",
+        EndOutcome::Failed => "failed",
+    };
+    counter!(names::ENDS, "outcome" => outcome).increment(1);
+}
+
+/// Records how many credentials should not live and are not known to be dead.
+pub fn ends_waiting(count: usize) {
+    gauge!(names::ENDS_WAITING).set(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+/// Records what one commit of the ledger held, and how long it took.
+pub fn batch_committed(records: u32, took: Duration) {
+    histogram!(names::BATCH_SIZE).record(records);
+    histogram!(names::COMMIT_SECONDS).record(took);
+}
+
+/// Counts a commit of the ledger that failed.
+pub fn commit_failed() {
+    counter!(names::FAILED_COMMITS).increment(1);
+}
+
+/// Counts an audit event that a sink did not take.
+pub fn event_dropped() {
+    counter!(names::EVENTS_DROPPED).increment(1);
+}
+
+/// Counts and times an HTTP request. `route` is the matched pattern, never a path: that would be an unbounded label.
+pub fn request_ended(route: &str, status: u16, took: Duration) {
+    let route = route.to_owned();
+    counter!(names::REQUESTS, "route" => route.clone(), "status" => status.to_string()).increment(1);
+    histogram!(names::REQUEST_SECONDS, "route" => route).record(took);
+}
+
+/// Records how old an issuer's keys are, or that there are none. The label is bounded: issuers come from configuration,
+/// never from a token.
+pub fn issuer_keys_aged(issuer: &IssuerName, age: Option<Duration>) {
+    let issuer = issuer.as_str().to_owned();
+    gauge!(names::ISSUER_KEYS_KNOWN, "issuer" => issuer.clone()).set(f64::from(u8::from(age.is_some())));
+    if let Some(age) = age {
+        gauge!(names::ISSUER_KEYS_AGE, "issuer" => issuer).set(age);
+    }
+}
+
+/// Records how many keys of our own are for `purpose` and in `state`.
+pub fn signing_keys(purpose: &'static str, state: &'static str, count: usize) {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    gauge!(names::SIGNING_KEYS, "purpose" => purpose, "state" => state).set(count);
+}
+
+/// Records whether anything can be issued.
+pub fn readiness(ready: bool) {
+    gauge!(names::READY).set(f64::from(u8::from(ready)));
+}
+
+/// Counts a reload of the configuration.
+pub fn configuration_reloaded(done: bool) {
+    let outcome = if done { "done" } else { "refused" };
+    counter!(names::RELOADS, "outcome" => outcome).increment(1);
+}
+
+/// What became of spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpanOutcome {
+    /// The collector took them.
+    Exported,
+    /// The collector did not take them.
+    Failed,
+    /// The queue was full.
+    Dropped,
+}
+
+/// Counts spans.
+pub(crate) fn spans(outcome: SpanOutcome, count: usize) {
+    let outcome = match outcome {
+        SpanOutcome::Exported => "exported",
+        SpanOutcome::Failed => "failed",
+        SpanOutcome::Dropped => "dropped",
+    };
+    counter!(names::SPANS, "outcome" => outcome).increment(u64::try_from(count).unwrap_or(u64::MAX));
+}
+
+/// Counts one HTTP request as being served until it is dropped, however it ends.
+#[derive(Debug)]
+pub struct InFlight(());
+
+impl InFlight {
+    /// Counts from now on.
+    pub fn enter() -> Self {
+        gauge!(names::IN_FLIGHT).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        gauge!(names::IN_FLIGHT).decrement(1.0);
+    }
+}
