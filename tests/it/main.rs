@@ -33,6 +33,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod module_order;
