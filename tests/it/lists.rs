@@ -32,7 +32,15 @@ const OPERATIONS: &str = "[operations]
 
 /// A site with the tenants `default` and `bank`, told apart by their audience.
 async fn site(more: &str) -> Site {
-    let site = Site::new(&[("policies/ops/test.rego", TEAM)]).await;
+    prepared(Site::new(&[("policies/ops/test.rego", TEAM)]).await, more)
+}
+
+/// The same for a Tollgate in a process of its own.
+pub(crate) async fn site_of_process() -> Site {
+    prepared(Site::of_process(&[("policies/ops/test.rego", TEAM)]).await, "")
+}
+
+fn prepared(site: Site, more: &str) -> Site {
     site.write("config/tollgate.toml", &site.settings(&format!("{OPERATIONS}{more}")));
     let bank = site
         .issuer_file("replay = \"once\"")
@@ -42,7 +50,8 @@ async fn site(more: &str) -> Site {
     site
 }
 
-fn token(site: &Site, actor: &str, tenant: &str) -> String {
+/// A token of `actor` in `tenant`.
+pub(crate) fn token(site: &Site, actor: &str, tenant: &str) -> String {
     let audience = if tenant == "bank" { "bank" } else { site.url.as_str() };
     site.token_with(&json!({ "actor": actor, "repository_id": "7", "aud": audience }))
 }
