@@ -47,8 +47,8 @@ pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
 pub use reading::{AuditFrom, AuditListed, Listed, Reading};
 pub use search::{
-    AuditEntry, AuditPage, AuditPlace, DecisionEntry, LeaseEntry, LeaseState, Look, MAX_PAGE, Page, Search,
-    UnknownState, UnleasedEntry,
+    AuditEntry, AuditPage, AuditPlace, DecisionEntry, LeaseEntry, LeaseState, Look, MAX_LOOK, MAX_PAGE, Page,
+    Search, UnknownState, UnleasedEntry,
 };
 pub use settings::LedgerSettings;
 pub use sqlite::{Durability, Reader};

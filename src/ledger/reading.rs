@@ -11,7 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::search::{AuditEntry, AuditPlace, DecisionEntry, LeaseEntry, Look, Page, Search, UnleasedEntry};
+use super::search::{
+    AuditEntry, AuditPlace, DecisionEntry, LeaseEntry, Look, MAX_LOOK, Page, Search, UnleasedEntry,
+};
 use super::sqlite::{audit_list, lists};
 use super::states::Permitted;
 use super::{Ledger, LedgerError};
@@ -220,7 +222,7 @@ impl Ledger {
             Some(Place::Audit(_)) | None => None,
         };
         let read = move |store: &rusqlite::Connection| {
-            Ok(list(store, &Look { tenants: &tenants, search: &search, before, limit, now })?)
+            Ok(list(store, &Look { tenants: &tenants, search: &search, before, limit, now, rows: MAX_LOOK })?)
         };
         let page = self.store.reader().read(read).await.map_err(|error| unreadable(&error))?;
         let next = page.before.map(|before| self.seal_cursor(reading, Place::Before(before))).transpose()?;

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::domain::{DecisionId, LeaseId, Operation, PrincipalKey, Revocability, RoleName, Tenants};
 
+/// Most rows of the store that one page looks at.
+pub const MAX_LOOK: usize = 50_000;
+
 /// Most entries of one page.
 pub const MAX_PAGE: usize = 200;
 
@@ -45,6 +48,8 @@ pub struct Look<'a> {
     pub limit: usize,
     /// What time it is, Unix milliseconds: leases die.
     pub now: i64,
+    /// At most so many rows are looked at, however few fit the search.
+    pub rows: usize,
 }
 
 /// Whether a lease's credential can still be used.

@@ -8,7 +8,7 @@ use crate::causes;
 use crate::cli::failure::{Failure, Status};
 use crate::cli::source::SourceArgs;
 use crate::clock::Clock;
-use crate::ledger::{AuditPlace, LedgerError, Look, Page as Found, Reader};
+use crate::ledger::{AuditPlace, LedgerError, Look, MAX_LOOK, Page as Found, Reader};
 
 /// The store, opened for reading.
 pub(in crate::cli) struct Local(Reader);
@@ -32,7 +32,7 @@ impl Local {
         };
         let (tenants, search) = (query.tenants(), query.search());
         let now = Clock::system().now().as_millisecond();
-        let look = Look { tenants: &tenants, search: &search, before, limit, now };
+        let look = Look { tenants: &tenants, search: &search, before, limit, now, rows: MAX_LOOK };
         match list {
             List::Leases => page(self.0.leases(&look)),
             List::Authorisations => page(self.0.unleased(&look)),

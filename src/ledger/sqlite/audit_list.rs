@@ -159,3 +159,73 @@ fn counts(connection: &Connection, writer: i64, seq: i64) -> rusqlite::Result<Ve
         })?
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store with so many chains of two records each, made a second apart.
+    fn store(chains: i64) -> Connection {
+        let store = Connection::open_in_memory().unwrap();
+        store.execute_batch(include_str!("../../../migrations/sqlite/0001_ledger.sql")).unwrap();
+        for writer in 1..=chains {
+            let instance = u128::from(writer.unsigned_abs()).to_be_bytes();
+            store
+                .execute(
+                    "INSERT INTO writers (tenant, instance, started_at) VALUES ('', ?1, ?2)",
+                    (instance, writer),
+                )
+                .unwrap();
+            add(&store, writer, 1);
+            add(&store, writer, 2);
+        }
+        store
+    }
+
+    fn add(store: &Connection, writer: i64, seq: i64) {
+        store
+            .execute(
+                "INSERT INTO audit (writer, seq, at, kind, tenant, subject, payload, hash)
+                 VALUES (?1, ?2, ?3, 'started', '', x'', zeroblob(32), zeroblob(32))",
+                (writer, seq, writer * 2000 + seq * 1000),
+            )
+            .unwrap();
+    }
+
+    fn read_all(store: &Connection, mut place: AuditPlace) -> (Vec<(i64, i64)>, AuditPlace) {
+        let mut found = Vec::new();
+        loop {
+            let page = audit(store, &Tenants::All, &place, 7).unwrap();
+            found.extend(page.entries.iter().map(|entry| (entry.writer, entry.seq)));
+            place = page.place;
+            if !page.more {
+                return (found, place);
+            }
+        }
+    }
+
+    #[test]
+    fn s_07_the_place_stays_small_however_often_servers_started() {
+        let store = store(200);
+        let (found, place) = read_all(&store, AuditPlace::default());
+        assert_eq!(found.len(), 400);
+        assert_eq!((place.base, place.read.len()), (136, 64));
+        // Whatever still grows is found, in whichever of the newest chains it is.
+        add(&store, 150, 3);
+        add(&store, 200, 3);
+        assert_eq!(read_all(&store, place).0, [(150, 3), (200, 3)]);
+    }
+
+    #[test]
+    fn a_time_is_found_within_the_chain_that_holds_it() {
+        let store = store(5);
+        let second = |n: i64| Timestamp::from_second(n).unwrap();
+        let from = |since| read_all(&store, place_at(&store, since).unwrap()).0;
+        assert_eq!(from(Some(second(0))).len(), 10);
+        // Chain 3 has records of the seconds 7 and 8.
+        assert_eq!(from(Some(second(8)))[0], (3, 2));
+        assert_eq!(from(Some(second(7)))[0], (3, 1));
+        assert_eq!(from(Some(second(13))), []);
+        assert_eq!(from(None), []);
+    }
+}

@@ -8,9 +8,6 @@ use crate::domain::{DecisionId, LeaseId, Revocability, Tenants};
 use crate::ledger::explained::time;
 use crate::ledger::search::{DecisionEntry, LeaseEntry, LeaseState, Look, Page, UnleasedEntry};
 
-/// Most rows that one page looks at.
-const LOOKED_AT: i64 = 50_000;
-
 /// Longest from a request's id to its decision, in milliseconds: what was decided after a time may have begun before it.
 const LONGEST_REQUEST: i64 = 10 * 60 * 1000;
 
@@ -84,7 +81,9 @@ impl Look<'_> {
             .prepare_cached(&format!(
                 "SELECT {column} FROM {table} WHERE {column} < ?1 ORDER BY {column} DESC LIMIT 1 OFFSET ?2"
             ))?
-            .query_row((newest, LOOKED_AT - 1), |row| row.get(0).map(DecisionId::from_bytes))
+            .query_row((newest, i64::try_from(self.rows.saturating_sub(1)).unwrap_or(i64::MAX)), |row| {
+                row.get(0).map(DecisionId::from_bytes)
+            })
             .optional()
     }
 
@@ -261,4 +260,53 @@ pub(in crate::ledger) fn decisions(
     };
     let found = query.run(connection, ("d.id", wanted.limit + 1), read, wanted.now)?;
     Ok(wanted.page(found, floor, |entry| entry.decision))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Code, Refusal};
+    use crate::ledger::Refused;
+    use crate::ledger::search::Search;
+    use crate::ledger::testing::Bench;
+    use crate::policy::testing::judged;
+
+    #[test]
+    fn an_id_of_a_time_is_the_lowest_of_that_millisecond() {
+        let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        let id = |millis, random| DecisionId::new(millis, &[random; 10]);
+        assert!(begun(at, 0) < id(1_700_000_000_123, 0));
+        assert!(begun(at, 0) > id(1_700_000_000_122, 255));
+        assert!(begun(at, 1) < id(1_700_000_000_122, 0));
+    }
+
+    #[tokio::test]
+    async fn s_07_a_page_looks_at_so_many_rows_and_the_next_goes_on_behind_them() {
+        let bench = Bench::new();
+        let mut denied = Vec::new();
+        for n in 0..10 {
+            let facts = bench.facts(&format!("token {n}"), None);
+            let (decision, code) =
+                (facts.decision(), if n % 4 == 0 { Code::PolicyDenied } else { Code::NotAllowed });
+            bench.ledger.refuse(Refused::Judged(&judged(facts)), decision, &Refusal::new(code, "no")).await;
+            denied.extend((n % 4 == 0).then_some(decision));
+            bench.pass(std::time::Duration::from_millis(1));
+        }
+        denied.reverse();
+        let reader = crate::ledger::Reader::open(&bench.settings.sqlite).unwrap();
+        let search = Search { outcome: Some("policy_denied".to_owned()), ..Search::default() };
+        let (mut found, mut before, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let look = Look { tenants: &Tenants::All, search: &search, before, limit: 5, now: 0, rows: 3 };
+            let page = reader.decisions(&look).unwrap();
+            assert!(page.entries.len() <= 3);
+            found.extend(page.entries.iter().map(|entry| entry.decision));
+            (before, pages) = (page.before, pages + 1);
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, denied);
+        assert_eq!(pages, 4, "ten rows, three at a time");
+    }
 }
