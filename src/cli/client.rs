@@ -101,6 +101,9 @@ pub(super) struct ProblemAnswer {
     pub(super) next: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) reasons: Vec<serde_json::Value>,
+    /// Seconds after which to ask again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retry_after: Option<u32>,
 }
 
 /// How an attempt failed, and whether another one makes sense.

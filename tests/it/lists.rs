@@ -36,8 +36,8 @@ async fn site(more: &str) -> Site {
 }
 
 /// The same for a Tollgate in a process of its own.
-pub(crate) async fn site_of_process() -> Site {
-    prepared(Site::of_process(&[("policies/ops/test.rego", TEAM)]).await, "")
+pub(crate) async fn site_of_process(more: &str) -> Site {
+    prepared(Site::of_process(&[("policies/ops/test.rego", TEAM)]).await, more)
 }
 
 fn prepared(site: Site, more: &str) -> Site {

@@ -31,7 +31,7 @@ async fn lease(site: &Site) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_are_listed_from_the_broker_and_from_the_store_alike() {
-    let site = site_of_process().await;
+    let site = site_of_process("").await;
     let _server = Server::start(&site.config(), "");
     let id = lease(&site).await;
     let auditor = token(&site, "auditor", "default");
@@ -53,7 +53,7 @@ async fn leases_are_listed_from_the_broker_and_from_the_store_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_ends_by_its_id_and_says_if_it_lives_on() {
-    let site = site_of_process().await;
+    let site = site_of_process("").await;
     let _server = Server::start(&site.config(), "");
     let id = lease(&site).await;
     let refused = run(&site, &token(&site, "auditor", "default"), &["leases", "end", &id]);
@@ -66,7 +66,7 @@ async fn a_lease_ends_by_its_id_and_says_if_it_lives_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_is_searched_and_exported() {
-    let site = site_of_process().await;
+    let site = site_of_process("").await;
     let _server = Server::start(&site.config(), "");
     lease(&site).await;
     let denied = site.api().deploy(&site.token_with(&json!({ "event_name": "pull_request" }))).await;
@@ -91,7 +91,7 @@ async fn the_record_is_searched_and_exported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chain_is_followed_as_it_grows() {
-    let site = site_of_process().await;
+    let site = site_of_process("").await;
     let _server = Server::start(&site.config(), "");
     lease(&site).await;
     let mut tail = process::tollgate();
@@ -101,6 +101,15 @@ async fn the_chain_is_followed_as_it_grows() {
     let tail = Server::spawn_until(&mut tail, "leased");
     let id = lease(&site).await;
     assert!(tail.line_with(&id).contains("leased"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_waits_when_it_asks_too_often() {
+    let site = site_of_process("[limits]\nexchanges_per_minute = 60").await;
+    let _server = Server::start(&site.config(), "");
+    let auditor = token(&site, "auditor", "default");
+    while site.api().get("/v1/leases", Some(&auditor)).await.status != 429 {}
+    assert_eq!(lines(&run(&site, &auditor, &["leases", "--json"])), Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

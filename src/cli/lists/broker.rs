@@ -1,5 +1,7 @@
 //! Lists as the broker answers them, to this identity.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -7,6 +9,12 @@ use super::{List, Page, Place, Query};
 use crate::cli::ask::Connection;
 use crate::cli::client::{Attempt, Broker};
 use crate::cli::failure::{Failure, Status};
+use crate::net::Response;
+
+/// How often one page is asked for while the broker says that this identity asks too often.
+const PATIENCE: usize = 10;
+/// Longest wait before asking again, seconds.
+const MAX_WAIT: u32 = 60;
 
 /// The broker, and the token that is shown to it until it is too old.
 pub(in crate::cli) struct Remote {
@@ -70,18 +78,30 @@ impl Remote {
         })
     }
 
-    /// Asks with the token at hand; with a fresh one if that is too old by now.
-    async fn get(&mut self, path: &str) -> Result<crate::net::Response, Failure> {
-        if let Some(token) = &self.token {
-            match self.broker.get_raw(path, token).await {
-                Err(Attempt::Refused(problem)) if problem.code.starts_with("token_") => {}
+    /// Asks, and asks again when the broker says that this identity asks too often: a long list is many pages.
+    async fn get(&mut self, path: &str) -> Result<Response, Failure> {
+        for _ in 0..PATIENCE {
+            match self.ask(path).await {
+                Err(Attempt::Refused(problem)) if problem.code == "rate_limited" => {
+                    let wait = problem.retry_after.unwrap_or(1).min(MAX_WAIT);
+                    tokio::time::sleep(Duration::from_secs(wait.into())).await;
+                }
                 answered => return Ok(answered?),
             }
         }
-        let token = self.connection.token().await?;
-        let answer = self.broker.get_raw(path, &token).await?;
-        self.token = Some(token);
-        Ok(answer)
+        Ok(self.ask(path).await?)
+    }
+
+    /// Asks with the token at hand; with a fresh one if that is too old by now.
+    async fn ask(&mut self, path: &str) -> Result<Response, Attempt> {
+        if let Some(token) = &self.token {
+            match self.broker.get_raw(path, token).await {
+                Err(Attempt::Refused(problem)) if problem.code.starts_with("token_") => {}
+                answered => return answered,
+            }
+        }
+        let token = self.token.insert(self.connection.token().await?);
+        self.broker.get_raw(path, token).await
     }
 }
 
