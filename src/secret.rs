@@ -70,13 +70,16 @@ pub struct LeaseSecret(SecretString);
 pub struct InvalidLeaseSecret;
 
 impl LeaseSecret {
+    /// What every lease secret begins with, so that a scanner knows one.
+    pub const PREFIX: &str = "tgl_";
+
     /// A fresh secret.
     ///
     /// # Errors
     /// [`NoEntropy`] if the generator fails.
     pub fn generate() -> Result<Self, NoEntropy> {
         let bytes: [u8; 32] = random_bytes()?;
-        Ok(Self(format!("tgl_{}", URL_SAFE_NO_PAD.encode(bytes)).into()))
+        Ok(Self(format!("{}{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(bytes)).into()))
     }
 
     /// The secret itself, for the one answer that carries it.
@@ -93,7 +96,7 @@ impl LeaseSecret {
 impl FromStr for LeaseSecret {
     type Err = InvalidLeaseSecret;
     fn from_str(text: &str) -> Result<Self, InvalidLeaseSecret> {
-        let body = text.strip_prefix("tgl_").ok_or(InvalidLeaseSecret)?;
+        let body = text.strip_prefix(Self::PREFIX).ok_or(InvalidLeaseSecret)?;
         match URL_SAFE_NO_PAD.decode(body) {
             Ok(bytes) if bytes.len() == 32 => Ok(Self(text.to_owned().into())),
             _ => Err(InvalidLeaseSecret),

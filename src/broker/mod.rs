@@ -5,7 +5,9 @@
 
 mod limit;
 mod operate;
+mod others;
 mod own;
+mod read;
 
 use std::net::IpAddr;
 use std::sync::Arc;

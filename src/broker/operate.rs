@@ -24,7 +24,7 @@ impl Broker {
     }
 
     /// The part that only decides; a refusal is recorded, a permit is not yet.
-    async fn permit(
+    pub(super) async fn permit(
         &self,
         decision: DecisionId,
         token: &SecretString,

@@ -8,13 +8,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Broker, Denied};
+use super::Broker;
 use crate::config::Role;
 use crate::domain::{
     Code, DecisionId, IssuerName, LeaseId, Operation, OperationAsk, Reason, Refusal, RoleName, ScopeName, Ttl,
 };
 use crate::identity::Caller;
-use crate::ledger::{DecisionRecord, EndHow, Ending, LeaseStatus, Permitted, ToEnd};
+use crate::ledger::{DecisionRecord, EndHow, Ending, LeaseStatus, ToEnd};
 use crate::provider::Ended;
 use crate::secret::LeaseSecret;
 
@@ -139,10 +139,16 @@ impl Broker {
     }
 
     async fn end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
-        let ToEnd { target, role, handle, .. } = match self.ledger.begin_end(id, secret).await? {
+        match self.ledger.begin_end(id, secret).await? {
             Ending::Settled(status) => return Ok(status),
-            Ending::ToEnd(to_end) => to_end,
-        };
+            Ending::ToEnd(to_end) => self.end_at_target(to_end).await?,
+        }
+        self.ledger.lease_status(id, secret).await
+    }
+
+    /// Ends a marked lease at its target, and records that.
+    pub(super) async fn end_at_target(&self, to_end: ToEnd) -> Result<(), Refusal> {
+        let ToEnd { lease: id, target, role, handle, .. } = to_end;
         let target = target.parse().map_err(|_| Refusal::new(Code::Internal, "the lease names no target"))?;
         let how = match self.loaded().providers.end(&target, &role, &handle).await? {
             Ended::Now => EndHow::AtTarget,
@@ -152,7 +158,7 @@ impl Broker {
             // It is dead at its target, and still marked: the sweep finds it dead again and records that.
             tracing::warn!(lease = %id, %why, "an end was not recorded yet");
         }
-        self.ledger.lease_status(id, secret).await
+        Ok(())
     }
 
     /// A decision: one's own, told as it was, or by `decision.read` any of the tenants within reach, whole.
@@ -189,20 +195,6 @@ impl Broker {
             .filter(|record| reachable.is_some_and(|permitted| permitted.tenants().include(&record.tenant)))
             .map(|record| Read::Whole(Box::new(record)))
             .ok_or_else(|| Refusal::new(Code::DecisionUnknown, "there is no such decision of yours"))
-    }
-
-    /// What policy permits of `ask`; none if it does not, so that the answer is that of a thing which is not there.
-    async fn reach(&self, token: &SecretString, ask: &OperationAsk) -> Result<Option<Permitted>, Refusal> {
-        if !self.loaded().policy.decides(ask.operation) {
-            return Ok(None);
-        }
-        match self.operate(token, ask).await {
-            Ok(permitted) => Ok(Some(permitted)),
-            Err(Denied { refusal, .. }) if matches!(refusal.code, Code::NotAllowed | Code::PolicyDenied) => {
-                Ok(None)
-            }
-            Err(Denied { refusal, .. }) => Err(refusal),
-        }
     }
 
     /// Whether requests can be served.

@@ -1,4 +1,4 @@
-//! What the commands need of a broker: exchange, end, whoami, explain; and retries that are safe to make.
+//! What the commands need of a broker: exchange, end, whoami, explain, lists; and retries that are safe to make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -101,6 +101,9 @@ pub(super) struct ProblemAnswer {
     pub(super) next: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) reasons: Vec<serde_json::Value>,
+    /// Seconds after which to ask again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retry_after: Option<u32>,
 }
 
 /// How an attempt failed, and whether another one makes sense.
@@ -161,8 +164,23 @@ impl Broker {
 
     /// Reads a JSON document with `token` as proof.
     pub(super) async fn get(&self, path: &str, token: &SecretString) -> Result<serde_json::Value, Attempt> {
-        let answer = self.send(bearer(Request::get(self.url(path)?), token)?).await?;
-        parse(&answer)
+        parse(&self.get_raw(path, token).await?)
+    }
+
+    /// Reads whatever is at `path` with `token` as proof.
+    pub(super) async fn get_raw(&self, path: &str, token: &SecretString) -> Result<Response, Attempt> {
+        self.send(bearer(Request::get(self.url(path)?), token)?).await
+    }
+
+    /// Ends a lease of somebody else, with an identity's `token` as proof.
+    pub(super) async fn end_of_other(
+        &self,
+        lease: &str,
+        token: &SecretString,
+    ) -> Result<serde_json::Value, Attempt> {
+        let url = self.url(&format!("v1/leases/{lease}"))?;
+        let request = Request { method: http::Method::DELETE, ..Request::get(url) };
+        parse(&self.send(bearer(request, token)?).await?)
     }
 
     /// Ends a lease.

@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use super::ask::Connection;
 use super::client::Broker;
 use super::failure::{Failure, Status};
 use super::output::Output;
+use super::remote::RemoteArgs;
 use super::source::SourceArgs;
-use super::token::TokenSource;
 use super::whoami::print_members;
 use crate::causes;
 use crate::domain::DecisionId;
@@ -17,10 +16,10 @@ use crate::ledger::Reader;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollgate explain 019c...                      all of it, from the broker's store, on its machine
-  tollgate explain 019c... --remote             what the broker tells this job about its own decision
+  tollgate explain 019c... --remote             what the broker tells this identity about it
 
 The store's answer holds every fact, its origin, and what each package said. The broker's holds what the
-configuration lets callers see.")]
+configuration lets callers see of their own decisions; and all of any, if policy permits `decision.read`.")]
 pub(super) struct ExplainArgs {
     /// The decision's id.
     decision: DecisionId,
@@ -33,31 +32,10 @@ pub(super) struct ExplainArgs {
     source: SourceArgs,
 }
 
-/// What `--remote` needs; the other commands' arguments of these names, but optional.
-#[derive(Debug, Args)]
-struct RemoteArgs {
-    /// URL of the broker, for --remote.
-    #[arg(long, env = "TOLLGATE_URL", value_name = "URL")]
-    url: Option<String>,
-    /// Audience of the identity token; the broker's URL unless said otherwise.
-    #[arg(long, env = "TOLLGATE_AUDIENCE", value_name = "AUDIENCE")]
-    audience: Option<String>,
-    /// Where the identity token comes from, as `tollgate whoami` takes it.
-    #[arg(long, env = "TOLLGATE_TOKEN_FROM", value_name = "SOURCE", default_value = "auto")]
-    token_from: TokenSource,
-}
-
-impl RemoteArgs {
-    fn connection(self) -> Result<Connection, Failure> {
-        let missing = || Failure::new(Status::Usage, "--remote needs --url or TOLLGATE_URL");
-        Ok(Connection::new(self.url.ok_or_else(missing)?, self.audience, self.token_from))
-    }
-}
-
 /// Finds the record and prints it.
 pub(super) async fn run(args: ExplainArgs, output: Output) -> Result<(), Failure> {
     let record = if args.remote {
-        let connection = args.connection.connection()?;
+        let connection = args.connection.connection("--remote needs --url or TOLLGATE_URL")?;
         let token = connection.token().await?;
         let path = format!("v1/decisions/{}", args.decision);
         Broker::new(&connection.url)?.get(&path, &token).await?

@@ -12,8 +12,11 @@ mod exec;
 mod explain;
 mod failure;
 mod keys;
+mod leases;
+mod lists;
 mod output;
 mod reload;
+mod remote;
 mod schema;
 mod serve;
 mod source;
@@ -69,7 +72,9 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// List, rotate and export the signing keys.
     Keys(keys::KeysArgs),
-    /// Verify the audit chain.
+    /// List leases, and end those of others.
+    Leases(leases::LeasesArgs),
+    /// Search, follow, export and verify the record.
     Audit(audit::AuditArgs),
     /// Print the JSON Schema of what policies see as `input`.
     Schema(schema::SchemaArgs),
@@ -117,6 +122,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(&args, output)?,
         Command::Reload(args) => reload::run(&args, output).await?,
         Command::Keys(args) => keys::run(args, output).await?,
+        Command::Leases(args) => return leases::run(args, output).await,
         Command::Audit(args) => return audit::run(args, output).await,
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args)?,

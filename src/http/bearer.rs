@@ -55,6 +55,26 @@ pub(super) fn lease_secret(headers: &HeaderMap) -> Result<LeaseSecret, Refusal> 
     token(headers)?.expose_secret().parse().map_err(unknown)
 }
 
+/// What proves a right over a lease.
+pub(super) enum LeaseProof {
+    /// Its own secret.
+    Holder(LeaseSecret),
+    /// An identity, whose rights policy knows.
+    Operator(SecretString),
+}
+
+/// What the request proves its right over a lease with. A text that begins like a lease secret is one, or a wrong one.
+///
+/// # Errors
+/// As [`lease_secret`].
+pub(super) fn lease_proof(headers: &HeaderMap) -> Result<LeaseProof, Refusal> {
+    let token = token(headers)?;
+    if token.expose_secret().starts_with(LeaseSecret::PREFIX) {
+        return lease_secret(headers).map(LeaseProof::Holder);
+    }
+    Ok(LeaseProof::Operator(token))
+}
+
 fn missing() -> Refusal {
     Refusal::new(Code::TokenMissing, "send the header Authorization: Bearer, with the token after it")
 }

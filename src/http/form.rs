@@ -43,6 +43,17 @@ impl Form {
         self.0.remove(name)
     }
 
+    /// Refuses what nobody took, where a parameter that is ignored would change what is meant.
+    ///
+    /// # Errors
+    /// `request_malformed`, naming one.
+    pub(super) fn finish(self) -> Result<(), Refusal> {
+        match self.0.into_keys().next() {
+            None => Ok(()),
+            Some(unknown) => Err(malformed(format!("unknown parameter {}", shown(&unknown)))),
+        }
+    }
+
     /// Takes all parameters whose name starts with `prefix`; returns the rest of each name with its value.
     pub(super) fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
         self.0

@@ -23,6 +23,7 @@ mod json;
 mod limits;
 mod observe;
 mod peer;
+mod query;
 mod server;
 mod tls;
 mod turned_away;

@@ -19,6 +19,8 @@ macro_rules! conformance {
     };
 }
 
+mod lists;
+
 mod sqlite {
     use crate::ledger::testing::Bench;
     conformance! { Bench::new();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::explained::time;
 use super::intent::{AskEnd, End};
 use super::sqlite::queries::{self, LeaseRow};
-use super::{Ledger, LedgerError, Unavailable};
+use super::{Ledger, LedgerError, Permitted, Unavailable};
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
 use crate::secret::{Fingerprint, LeaseSecret};
 
@@ -110,8 +110,23 @@ impl Ledger {
     /// `lease_unknown`, `store_unavailable`; `internal` if its handle does not open.
     pub async fn begin_end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<Ending, Refusal> {
         let row = self.lease_of(id, secret).await?;
+        self.mark(id, row).await
+    }
+
+    /// The same for whoever policy permits to end leases of others.
+    ///
+    /// # Errors
+    /// As [`Self::begin_end`]; a lease out of reach is unknown.
+    pub async fn begin_permitted_end(&self, permitted: &Permitted, id: LeaseId) -> Result<Ending, Refusal> {
+        self.seen_lease(permitted, id).await?;
+        let row = self.stored_lease(id).await?.ok_or_else(unknown)?;
+        self.mark(id, row).await
+    }
+
+    async fn mark(&self, id: LeaseId, row: LeaseRow) -> Result<Ending, Refusal> {
         if !self.store.run(AskEnd { lease: id }).await.map_err(|why| why.refusal())? {
-            return Ok(Ending::Settled(status(&self.lease_of(id, secret).await?)));
+            let row = self.stored_lease(id).await?.ok_or_else(unknown)?;
+            return Ok(Ending::Settled(status(&row)));
         }
         let to_end = self.to_end(row);
         to_end
@@ -175,15 +190,17 @@ impl Ledger {
     }
 
     async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
-        let read = self.store.reader().read(move |connection| Ok(queries::lease(connection, id)?));
-        let row = read.await.map_err(|error| {
-            Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
-        })?;
+        let row = self.stored_lease(id).await?;
         // A lease that does not exist has a secret too, which nobody knows: both answers take the same path.
         let stored = row.as_ref().map_or([0; 32], |row| row.secret);
         let matches = Fingerprint::from_bytes(stored).matches(secret.expose().as_bytes());
-        row.filter(|_| matches).ok_or_else(|| {
-            Refusal::new(Code::LeaseUnknown, "there is no such lease, or this is not its secret")
+        row.filter(|_| matches).ok_or_else(unknown)
+    }
+
+    async fn stored_lease(&self, id: LeaseId) -> Result<Option<LeaseRow>, Refusal> {
+        let read = self.store.reader().read(move |connection| Ok(queries::lease(connection, id)?));
+        read.await.map_err(|error| {
+            Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
         })
     }
 
@@ -196,6 +213,10 @@ impl Ledger {
             dies_at: time(row.dies_at),
         })
     }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(Code::LeaseUnknown, "there is no such lease, or this is not its secret")
 }
 
 fn status(row: &LeaseRow) -> LeaseStatus {

@@ -21,9 +21,11 @@ mod key_text;
 mod keys;
 mod kind;
 mod leases;
+mod reading;
 mod record;
 mod refuse;
 mod rewrap;
+mod search;
 mod settings;
 mod spool;
 mod sqlite;
@@ -44,7 +46,12 @@ pub use explained::DecisionRecord;
 pub use in_flight::InFlight;
 pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
+pub use reading::{AuditFrom, AuditListed, Listed, Reading};
 pub use rewrap::{Handles, Rewrapped};
+pub use search::{
+    AuditEntry, AuditPage, AuditPlace, DecisionEntry, LeaseEntry, LeaseState, Look, MAX_LOOK, MAX_PAGE, Page,
+    Search, UnknownState, UnleasedEntry,
+};
 pub use settings::LedgerSettings;
 pub use sqlite::{Durability, Reader};
 pub use states::{AskedFor, Authorised, Leased, Permitted, Planned, Refused, Superseded};

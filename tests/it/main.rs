@@ -35,6 +35,10 @@ mod limits;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod lists_cli;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod module_order;

@@ -10,7 +10,7 @@ use tokio::process::Command as Process;
 
 use super::{ROLE, fetch_token};
 use crate::causes;
-use crate::cli::audit::report_json;
+use crate::cli::audit::verify::report_json;
 use crate::cli::client::{AskBody, Attempt, Broker, CredentialAnswer, Granted, new_idempotency_key};
 use crate::cli::failure::{Failure, Status};
 use crate::cli::output::{Output, Tone};

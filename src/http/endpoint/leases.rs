@@ -1,11 +1,12 @@
-//! `GET` and `DELETE /v1/leases/{id}`, by the lease secret alone (`Authorization: Bearer tgl_…`).
+//! `GET` and `DELETE /v1/leases/{id}`: by the lease secret (`Authorization: Bearer tgl_…`), or by an identity that policy
+//! lets read or end leases of its tenant.
 //!
 //! An unknown id, another tenant's id and a wrong secret are answered alike, so that ids cannot be probed.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use jiff::Timestamp;
@@ -15,11 +16,10 @@ use super::id;
 use crate::domain::{Code, LeaseId};
 use crate::http::Context;
 use crate::http::answer::{LastKnown, json};
-use crate::http::bearer;
+use crate::http::bearer::{self, LeaseProof};
 use crate::http::failure::Failure;
 use crate::http::observe::Noted;
-use crate::ledger::LeaseStatus;
-use crate::secret::LeaseSecret;
+use crate::ledger::{LeaseEntry, LeaseStatus};
 
 /// A lease, and what is known of its credential.
 #[derive(Serialize)]
@@ -32,33 +32,57 @@ struct StatusAnswer<'a> {
 pub(super) async fn get(
     State(context): State<Arc<Context>>,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let (id, secret) = named(path, &headers)?;
+    let (parts, _) = request.into_parts();
+    let (id, proof) = named(path, &parts.headers)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
-    let status = context.broker.lease_status(id, &secret).await.map_err(refused)?;
-    answer(&status, context.clock.now())
+    match proof {
+        LeaseProof::Holder(secret) => {
+            let status = context.broker.lease_status(id, &secret).await.map_err(refused)?;
+            answer(&status, context.clock.now())
+        }
+        LeaseProof::Operator(token) => {
+            let source_ip = context.source_ip(&parts)?;
+            entry(&context.broker.read_lease(&token, id, source_ip).await.map_err(refused)?)
+        }
+    }
 }
 
 /// Ends the lease; ending it again answers the same.
 pub(super) async fn delete(
     State(context): State<Arc<Context>>,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let (id, secret) = named(path, &headers)?;
+    let (parts, _) = request.into_parts();
+    let (id, proof) = named(path, &parts.headers)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
-    let status = context.broker.end_lease(id, secret).await.map_err(refused)?;
-    answer(&status, context.clock.now())
+    match proof {
+        LeaseProof::Holder(secret) => {
+            let status = context.broker.end_lease(id, secret).await.map_err(refused)?;
+            answer(&status, context.clock.now())
+        }
+        LeaseProof::Operator(token) => {
+            let source_ip = context.source_ip(&parts)?;
+            entry(&context.broker.end_lease_of_other(token, id, source_ip).await.map_err(refused)?)
+        }
+    }
 }
 
 fn named(
     path: Result<Path<String>, PathRejection>,
     headers: &HeaderMap,
-) -> Result<(LeaseId, LeaseSecret), Failure> {
-    let secret = bearer::lease_secret(headers).map_err(Failure::request)?;
+) -> Result<(LeaseId, LeaseProof), Failure> {
+    let proof = bearer::lease_proof(headers).map_err(Failure::request)?;
     let id = id(path, Code::LeaseUnknown).map_err(Failure::request)?;
-    Ok((id, secret))
+    Ok((id, proof))
+}
+
+fn entry(entry: &LeaseEntry) -> Result<Response, Failure> {
+    let mut response = json(entry)?;
+    response.extensions_mut().insert(Noted { decision: Some(entry.decision), principal: None });
+    Ok(response)
 }
 
 fn answer(status: &LeaseStatus, now: Timestamp) -> Result<Response, Failure> {
@@ -105,10 +129,12 @@ mod tests {
     #[test]
     fn c_16_asks_for_the_lease_secret_before_anything_else() {
         let id = || Ok(Path(LeaseId::from_bytes([1; 16]).to_string()));
-        let refused = named(id(), &HeaderMap::new()).unwrap_err();
+        let refused = named(id(), &HeaderMap::new()).err().unwrap();
         assert_eq!(refused.code(), Code::TokenMissing);
         let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer tgl_guess".parse().unwrap());
+        assert_eq!(named(id(), &headers).err().unwrap().code(), Code::LeaseUnknown);
         headers.insert("authorization", "Bearer eyJ.an.oidc-token".parse().unwrap());
-        assert_eq!(named(id(), &headers).unwrap_err().code(), Code::LeaseUnknown);
+        assert!(matches!(named(id(), &headers), Ok((_, LeaseProof::Operator(_)))));
     }
 }

@@ -1,10 +1,12 @@
 //! The endpoints, one file each.
 
+mod audit;
 mod credentials;
 mod decisions;
 mod fallback;
 mod health;
 mod leases;
+mod lists;
 mod metadata;
 mod metrics;
 mod token;
@@ -30,8 +32,12 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/token", post(token::post))
         .route("/v1/credentials", post(credentials::post))
         .route("/v1/whoami", get(whoami::get))
+        .route("/v1/leases", get(lists::leases))
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
+        .route("/v1/authorisations", get(lists::authorisations))
+        .route("/v1/decisions", get(lists::decisions))
         .route("/v1/decisions/{id}", get(decisions::get))
+        .route("/v1/audit", get(audit::get))
         .route("/.well-known/openid-configuration", get(metadata::openid))
         .route("/.well-known/oauth-authorization-server", get(metadata::oauth))
         .route("/jwks", get(metadata::jwks))

@@ -3,12 +3,14 @@
 //! One file, WAL, `synchronous=FULL`, one server process. The settings are read back at start: a store that would
 //! lose a commit at power loss must not be believed durable.
 
+pub(in crate::ledger) mod audit_list;
 mod batch;
 mod decisions;
 mod durability;
 pub(in crate::ledger) mod issue;
 pub(in crate::ledger) mod keys;
 mod leases;
+pub(in crate::ledger) mod lists;
 mod notes;
 mod open;
 pub(in crate::ledger) mod queries;

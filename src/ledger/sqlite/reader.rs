@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{open, queries};
-use crate::domain::DecisionId;
+use super::{audit_list, lists, open, queries};
+use crate::domain::{DecisionId, Tenants};
 use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::explained::DecisionRecord;
+use crate::ledger::search::{AuditPage, AuditPlace, DecisionEntry, LeaseEntry, Look, Page, UnleasedEntry};
 use crate::ledger::verify::{self, Report};
 use crate::signing::KeyRecord;
 
@@ -44,6 +46,52 @@ impl Reader {
         let stored = self.with(|connection| Ok(queries::decision(connection, id)?))?;
         let joined = stored.map(crate::ledger::explained::Stored::join).transpose();
         joined.map_err(|_| LedgerError::Damaged { what: "decision record" })
+    }
+
+    /// Leases of `tenants`, newest first, at most `limit` of those `before` a decision; `now` says which are alive. Blocks,
+    /// as [`Self::decision`] does.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn leases(&self, wanted: &Look<'_>) -> Result<Page<LeaseEntry>, LedgerError> {
+        self.with(|connection| Ok(lists::leases(connection, wanted)?))
+    }
+
+    /// Authorisations without a lease, likewise.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn unleased(&self, wanted: &Look<'_>) -> Result<Page<UnleasedEntry>, LedgerError> {
+        self.with(|connection| Ok(lists::unleased(connection, wanted)?))
+    }
+
+    /// Decisions, likewise.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn decisions(&self, wanted: &Look<'_>) -> Result<Page<DecisionEntry>, LedgerError> {
+        self.with(|connection| Ok(lists::decisions(connection, wanted)?))
+    }
+
+    /// Where the records begin that were made at `since` or later; without it, those that are yet to come. Blocks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn audit_place(&self, since: Option<Timestamp>) -> Result<AuditPlace, LedgerError> {
+        self.with(|connection| Ok(audit_list::place_at(connection, since)?))
+    }
+
+    /// Records of the audit chain beyond `place`. Blocks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn audit(
+        &self,
+        tenants: &Tenants,
+        place: &AuditPlace,
+        limit: usize,
+    ) -> Result<AuditPage, LedgerError> {
+        self.with(|connection| Ok(audit_list::audit(connection, tenants, place, limit)?))
     }
 
     /// Every signing key, oldest first, private parts sealed. Blocks, as [`Self::decision`] does.

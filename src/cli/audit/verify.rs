@@ -1,49 +1,33 @@
-//! `tollgate audit`: proof that the record is whole.
+//! `tollgate audit verify`: proof that the record is whole.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::failure::{Failure, Status};
-use super::output::{Output, Tone};
-use super::source::SourceArgs;
 use crate::causes;
+use crate::cli::failure::{Failure, Status};
+use crate::cli::output::{Output, Tone};
+use crate::cli::source::SourceArgs;
 use crate::ledger::{Reader, Report};
 
-/// Arguments of `audit`.
+/// Arguments of `audit verify`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  tollgate audit verify
-  tollgate audit verify --checkpoint /mnt/worm/checkpoint.jws
-  tollgate audit verify --store copy-of-ledger.db --json
-
-A checkpoint that was kept elsewhere proves that nothing before it was cut off or rolled back; without one the end
-of the record cannot be proved, and the answer says from when.")]
-pub(super) struct AuditArgs {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Recompute every hash and signature of the record.
-    Verify {
-        #[command(flatten)]
-        source: SourceArgs,
-        /// The store to read; the configuration's unless given.
-        #[arg(long, value_name = "FILE")]
-        store: Option<PathBuf>,
-        /// A checkpoint that was kept elsewhere.
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-    },
+pub(in crate::cli) struct VerifyArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// The store to read; the configuration's unless given.
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
 }
 
 /// Verifies and prints; exit status 1 if anything is broken.
-pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Failure> {
-    let Command::Verify { source, store, checkpoint } = args.command;
+pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<ExitCode, Failure> {
+    let VerifyArgs { source, store, checkpoint } = args;
     let store = match store {
         Some(store) => store,
         None => source.checked()?.config.settings.store.sqlite,
@@ -66,7 +50,7 @@ pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Fai
 }
 
 /// A report with the answer to the one question first.
-pub(super) fn report_json(report: &Report) -> Value {
+pub(in crate::cli) fn report_json(report: &Report) -> Value {
     let mut all = serde_json::to_value(report).unwrap_or_default();
     if let Some(members) = all.as_object_mut() {
         members.insert("intact".into(), json!(report.is_sound()));
