@@ -10,10 +10,12 @@
 mod chain;
 mod checkpoint;
 mod counts;
+mod endings;
 mod error;
 mod event;
 mod explained;
 mod frame;
+mod heartbeats;
 mod in_flight;
 mod intent;
 mod issue;
@@ -23,6 +25,7 @@ mod kind;
 mod leases;
 mod record;
 mod refuse;
+mod renewals;
 mod settings;
 mod spool;
 mod sqlite;
@@ -37,21 +40,27 @@ pub(crate) mod testing;
 mod tests;
 
 pub use checkpoint::Checkpoint;
+pub use endings::{Claim, Counted, Record, Waiting};
 pub use error::{LedgerError, Unavailable};
 pub use event::{About, Event};
 pub use explained::DecisionRecord;
+pub use heartbeats::HEAR_EVERY;
 pub use in_flight::InFlight;
 pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
+pub use renewals::Renewable;
 pub use settings::LedgerSettings;
 pub use sqlite::{Durability, Reader};
-pub use states::{AskedFor, Authorised, Leased, Permitted, Planned, Refused, Superseded};
+pub use states::{
+    AskedFor, Authorised, AuthorisedRenewal, Leased, Permitted, Planned, Refused, Renewed, Superseded,
+};
 pub use verify::{Finding, FindingKind, Report};
 
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use self::counts::Counts;
+use self::heartbeats::Hearing;
 use self::spool::Spool;
 use self::sqlite::Store;
 use crate::clock::Clock;
@@ -66,6 +75,7 @@ pub struct Ledger {
     clock: Clock,
     counts: Mutex<Counts>,
     spool: Mutex<Spool>,
+    hearing: Mutex<Hearing>,
     /// Sequence number that the newest checkpoint of this process covers.
     checkpointed: AtomicI64,
 }
@@ -84,6 +94,7 @@ impl Ledger {
             clock,
             counts: Mutex::new(Counts::new(settings.refusals_per_minute)),
             spool: Mutex::new(Spool::default()),
+            hearing: Mutex::default(),
             checkpointed: AtomicI64::new(0),
         })
     }
@@ -131,13 +142,21 @@ impl Ledger {
     /// authorisations that are dead by themselves. Call it every second or so.
     pub async fn upkeep(&self) {
         self.flush(false).await;
-        if let Err(why) = self.store.run(intent::Upkeep).await {
-            tracing::warn!(%why, "the ledger's upkeep waits for the store");
+        match self.store.run(intent::Upkeep).await {
+            Ok(unconfirmed) => {
+                for lease in unconfirmed {
+                    tracing::error!(%lease, "it was to be ended, and died by itself before any target confirmed it");
+                }
+            }
+            Err(why) => tracing::warn!(%why, "the ledger's upkeep waits for the store"),
         }
     }
 
     /// Writes what is only in memory, before a shutdown.
     pub async fn close(&self) {
         self.flush(true).await;
+        if let Err(why) = self.hear().await {
+            tracing::warn!(%why, "the last heartbeats are not recorded; they count as time without a server");
+        }
     }
 }

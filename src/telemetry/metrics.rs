@@ -19,6 +19,10 @@ pub mod names {
     pub const STEP_SECONDS: &str = "tollgate_step_duration_seconds";
     /// Gauge: leases that are alive.
     pub const LEASES_LIVE: &str = "tollgate_leases_live";
+    /// Gauge: credentials that are being ended, or whose end is tried again.
+    pub const ENDINGS_WAITING: &str = "tollgate_endings_waiting";
+    /// Gauge: those of them that failed so often that somebody must look.
+    pub const ENDINGS_DEAD: &str = "tollgate_endings_dead";
     /// Counter: HTTP requests that were answered, by `route` and `status`.
     pub const REQUESTS: &str = "tollgate_http_requests_total";
     /// Histogram: seconds from a request's head to its answer's, by `route`.
@@ -91,6 +95,8 @@ fn describe() {
     describe_counter!(names::REFUSALS, "Refusals, by code.");
     describe_histogram!(names::STEP_SECONDS, Unit::Seconds, "Time that each step of the path took.");
     describe_gauge!(names::LEASES_LIVE, "Leases that are alive.");
+    describe_gauge!(names::ENDINGS_WAITING, "Credentials that are being ended, or whose end is tried again.");
+    describe_gauge!(names::ENDINGS_DEAD, "Credentials whose end failed so often that somebody must look.");
     describe_counter!(names::REQUESTS, "HTTP requests that were answered, by route and status.");
     describe_histogram!(names::REQUEST_SECONDS, Unit::Seconds, "Time that HTTP requests took, by route.");
     describe_gauge!(names::IN_FLIGHT, "HTTP requests being served.");
@@ -177,6 +183,8 @@ impl Step {
 pub enum Outcome {
     /// With a recorded credential.
     Leased,
+    /// With a lease that lives longer.
+    Renewed,
     /// As a dry run that policy allows.
     WouldAllow,
     /// Without a credential.
@@ -187,6 +195,7 @@ pub enum Outcome {
 pub fn exchange_ended(outcome: Outcome) {
     let (outcome, code) = match outcome {
         Outcome::Leased => ("leased", "none"),
+        Outcome::Renewed => ("renewed", "none"),
         Outcome::WouldAllow => ("would_allow", "none"),
         Outcome::Refused(code) => {
             counter!(names::REFUSALS, "code" => code.as_str()).increment(1);
@@ -204,6 +213,12 @@ pub fn request_shed() {
 /// Records how many leases are alive.
 pub fn leases_live(count: u32) {
     gauge!(names::LEASES_LIVE).set(count);
+}
+
+/// Records how many credentials are being ended or have to be tried again, and how many of them somebody must look at.
+pub fn endings_wait(all: u32, dead: u32) {
+    gauge!(names::ENDINGS_WAITING).set(all);
+    gauge!(names::ENDINGS_DEAD).set(dead);
 }
 
 /// Records how many records one commit of the ledger held.
@@ -272,6 +287,7 @@ mod tests {
             exchange_ended(Outcome::Refused(Code::PolicyDenied));
             Step::Decide.run_now(|| ());
             leases_live(3);
+            endings_wait(2, 1);
             batch_committed(7);
             issuer_keys_aged(&"github".parse().unwrap(), Duration::from_secs(90));
             request_shed();
@@ -289,6 +305,8 @@ mod tests {
             r#"tollgate_ledger_batch_size_bucket{le="8"} 1"#,
             r#"tollgate_issuer_keys_age_seconds{issuer="github"} 90"#,
             "tollgate_leases_live 3",
+            "tollgate_endings_waiting 2",
+            "tollgate_endings_dead 1",
             r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,
             r#"tollgate_http_request_duration_seconds_bucket{route="/token",le="+Inf"} 1"#,
             "tollgate_shed_total 1",

@@ -51,6 +51,8 @@ mod real;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod renewals;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod scopes;

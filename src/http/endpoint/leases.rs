@@ -1,23 +1,28 @@
-//! `GET` and `DELETE /v1/leases/{id}`, by the lease secret alone (`Authorization: Bearer tgl_…`).
+//! `GET` and `DELETE /v1/leases/{id}`, `POST …/heartbeat` and `POST …/renew`, by the lease secret alone
+//! (`Authorization: Bearer tgl_…`).
 //!
 //! An unknown id, another tenant's id and a wrong secret are answered alike, so that ids cannot be probed.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::id;
-use crate::domain::{Code, LeaseId};
-use crate::http::Context;
-use crate::http::answer::{LastKnown, json};
-use crate::http::bearer;
+use crate::broker::{LeaseView, NotRenewed, RenewalTerms, Wish};
+use crate::domain::{Code, LeaseId, Prolonged, Refusal, Ttl};
+use crate::http::answer::{CredentialAnswer, GrantAnswer, LastKnown, LeaseAnswer, json, note};
+use crate::http::body::{self, MediaType};
 use crate::http::failure::Failure;
+use crate::http::fields::Fields;
+use crate::http::json::object;
 use crate::http::observe::Noted;
+use crate::http::{Context, bearer};
 use crate::ledger::LeaseStatus;
 use crate::secret::LeaseSecret;
 
@@ -27,6 +32,18 @@ struct StatusAnswer<'a> {
     #[serde(flatten)]
     status: &'a LeaseStatus,
     last_known: LastKnown,
+    #[serde(flatten)]
+    renewal: Option<RenewalTerms>,
+}
+
+/// A lease that lives longer, with the credential that takes the place of the former one, if one does.
+#[derive(Serialize)]
+struct RenewedAnswer<'a> {
+    #[serde(flatten)]
+    grant: GrantAnswer<'a>,
+    lease: LeaseAnswer<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<CredentialAnswer<'a>>,
 }
 
 pub(super) async fn get(
@@ -36,8 +53,54 @@ pub(super) async fn get(
 ) -> Result<Response, Failure> {
     let (id, secret) = named(path, &headers)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
-    let status = context.broker.lease_status(id, &secret).await.map_err(refused)?;
-    answer(&status, context.clock.now())
+    let view = context.broker.lease_status(id, &secret).await.map_err(refused)?;
+    answer(&view, context.clock.now())
+}
+
+/// Says that its holder is there. Cheap: it is written with others, within seconds.
+pub(super) async fn heartbeat(
+    State(context): State<Arc<Context>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let (id, secret) = named(path, &headers)?;
+    let refused = |refusal| Failure::refused(refusal, context.denials());
+    let view = context.broker.beat_lease(id, &secret).await.map_err(refused)?;
+    answer(&view, context.clock.now())
+}
+
+/// Lets the lease live longer, if policy still allows it.
+pub(super) async fn renew(
+    State(context): State<Arc<Context>>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let (id, secret) = named(path, &parts.headers)?;
+    let source_ip = context.source_ip(&parts)?;
+    let ttl = if parts.headers.contains_key(CONTENT_TYPE) {
+        let body = body::read(&parts.headers, body, MediaType::Json, context.limits.body_bytes).await;
+        wished(&body.map_err(Failure::request)?).map_err(Failure::request)?
+    } else {
+        None
+    };
+    let renewed = context.broker.renew_lease(id, &secret, Wish { ttl, source_ip }).await;
+    let renewed = renewed.map_err(|refused| match refused {
+        NotRenewed::Refused(refusal) => Failure::refused(refusal, context.denials()),
+        NotRenewed::Denied(denied) => Failure::denied(denied, context.denials()),
+    })?;
+    let (window, credential) = match renewed.prolonged() {
+        Prolonged::Extended { .. } => (None, None),
+        Prolonged::Replaced(minted) => (minted.window, Some(CredentialAnswer::of(&minted.credential))),
+    };
+    let grant = GrantAnswer::of(renewed.grant(), window);
+    let answer = RenewedAnswer { grant, lease: LeaseAnswer::renewed(&renewed), credential };
+    Ok(note(json(&answer)?, renewed.grant()))
+}
+
+/// The lifetime that the body of a renewal wishes for.
+fn wished(body: &[u8]) -> Result<Option<Ttl>, Refusal> {
+    Fields::new(object(body)?, &["ttl"])?.ttl("ttl")
 }
 
 /// Ends the lease; ending it again answers the same.
@@ -48,8 +111,8 @@ pub(super) async fn delete(
 ) -> Result<Response, Failure> {
     let (id, secret) = named(path, &headers)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
-    let status = context.broker.end_lease(id, secret).await.map_err(refused)?;
-    answer(&status, context.clock.now())
+    let view = context.broker.end_lease(id, secret).await.map_err(refused)?;
+    answer(&view, context.clock.now())
 }
 
 fn named(
@@ -61,8 +124,10 @@ fn named(
     Ok((id, secret))
 }
 
-fn answer(status: &LeaseStatus, now: Timestamp) -> Result<Response, Failure> {
-    let mut response = json(&StatusAnswer { status, last_known: LastKnown::of(status, now) })?;
+fn answer(view: &LeaseView, now: Timestamp) -> Result<Response, Failure> {
+    let LeaseView { status, renewal } = view;
+    let mut response =
+        json(&StatusAnswer { status, last_known: LastKnown::of(status, now), renewal: *renewal })?;
     response.extensions_mut().insert(Noted { decision: Some(status.decision), principal: None });
     Ok(response)
 }
@@ -80,8 +145,11 @@ mod tests {
             role: "deploy".into(),
             issued_at: at(0),
             dies_at: at(900),
+            end_asked_at: ended_at.map(at),
             ended_at: ended_at.map(at),
             revocable,
+            heartbeat_seconds: None,
+            last_beat_at: None,
         }
     }
 
@@ -97,7 +165,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_says_when_it_dies_and_what_is_known() {
-        let response = answer(&status(None, Revocability::Now), Timestamp::UNIX_EPOCH).unwrap();
+        let view = LeaseView { status: status(None, Revocability::Now), renewal: None };
+        let response = answer(&view, Timestamp::UNIX_EPOCH).unwrap();
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         insta::assert_snapshot!(String::from_utf8(body.to_vec()).unwrap());
     }

@@ -31,6 +31,8 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/v1/credentials", post(credentials::post))
         .route("/v1/whoami", get(whoami::get))
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
+        .route("/v1/leases/{id}/heartbeat", post(leases::heartbeat))
+        .route("/v1/leases/{id}/renew", post(leases::renew))
         .route("/v1/decisions/{id}", get(decisions::get))
         .route("/.well-known/openid-configuration", get(metadata::openid))
         .route("/.well-known/oauth-authorization-server", get(metadata::oauth))

@@ -6,6 +6,8 @@
 mod batch;
 mod decisions;
 mod durability;
+mod endings;
+mod heartbeats;
 pub(in crate::ledger) mod issue;
 pub(in crate::ledger) mod keys;
 mod leases;
@@ -13,6 +15,7 @@ mod notes;
 mod open;
 pub(in crate::ledger) mod queries;
 mod reader;
+mod renewals;
 mod reserve;
 mod upkeep;
 mod writer;

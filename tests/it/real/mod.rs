@@ -14,4 +14,5 @@ mod exec;
 mod issuer;
 mod sources;
 mod vault;
+mod vault_leases;
 mod vault_limits;
