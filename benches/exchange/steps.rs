@@ -216,6 +216,7 @@ pub(crate) fn ask() -> Fallible<Ask> {
         declared: BTreeMap::new(),
         idempotency_key: None,
         dry_run: false,
+        renews: None,
         source_ip: Some([127, 0, 0, 1].into()),
         trace_parent: None,
     })

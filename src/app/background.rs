@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Core, KeyReport};
 use crate::lease;
+use crate::ledger::HEAR_EVERY;
 use crate::signing::{KeyState, Purpose};
 use crate::telemetry;
 
@@ -30,6 +31,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     every(&tasks, &stop, UPKEEP_EVERY, &core, |core| async move { core.ledger.upkeep().await });
     every(&tasks, &stop, CHECKPOINT_EVERY, &core, |core| async move { sign_checkpoint(&core).await });
     every(&tasks, &stop, LEASES_COUNTED_EVERY, &core, |core| async move { count_leases(&core).await });
+    every(&tasks, &stop, HEAR_EVERY, &core, |core| async move { hear(&core).await });
     // What waits for others is cut off at the end, and begins anew at the next start.
     let cut = stop.clone();
     every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, move |core| {
@@ -74,6 +76,17 @@ async fn sweep(core: &Core) {
     lease::sweep(&core.ledger, &core.broker.loaded().providers, &core.clock).await;
 }
 
+async fn hear(core: &Core) {
+    match core.ledger.hear().await {
+        Ok(silent) => {
+            for lease in silent {
+                tracing::warn!(%lease, "its holder was silent too long; it is ended");
+            }
+        }
+        Err(why) => tracing::warn!(%why, "heartbeats wait for the store"),
+    }
+}
+
 async fn sign_checkpoint(core: &Core) {
     if let Err(error) = core.ledger.checkpoint(&core.keys.current()).await {
         tracing::error!(%error, "no checkpoint of the audit chain was signed");
@@ -85,6 +98,10 @@ async fn count_leases(core: &Core) {
     match core.ledger.live_leases().await {
         Ok(count) => telemetry::leases_live(count),
         Err(error) => tracing::warn!(%error, "the leases cannot be counted"),
+    }
+    match core.ledger.endings().await {
+        Ok(waiting) => telemetry::ends_waiting(waiting.all, waiting.dead),
+        Err(error) => tracing::warn!(%error, "what waits for its end cannot be counted"),
     }
 }
 

@@ -8,6 +8,7 @@ mod operate;
 mod others;
 mod own;
 mod read;
+mod renew;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use own::{IssuerKeys, Read, Readiness, Recorded, RecordedOutcome, Whoami};
+pub use renew::{LeaseView, NotRenewed, RenewalTerms, Wish};
 
 use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
 use crate::domain::{Ask, Code, DecisionId, Refusal};
 use crate::facts::{Facts, Gatherer};
-use crate::identity::Identity;
+use crate::identity::{Caller, Identity};
 use crate::lease;
 use crate::ledger::{AskedFor, Authorised, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
@@ -181,6 +183,17 @@ impl Broker {
             }
         };
         fail::fail_point!("after_authenticate");
+        self.gather(loaded, decision, caller, ask).await
+    }
+
+    /// What policy will see of a verified caller's request, if it does not ask too often.
+    async fn gather(
+        &self,
+        loaded: &Loaded,
+        decision: DecisionId,
+        caller: Caller,
+        ask: &Ask,
+    ) -> Result<Facts, Refusal> {
         let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
         if let Err(refusal) = self.limiter.admit(caller.principal()) {
             let who = Refused::Identified { caller: &caller, asked, configuration };

@@ -26,7 +26,7 @@ impl Broker {
     }
 
     /// Ends a lease of the tenants within reach, by `lease.end`. Runs to its end like an exchange; ending it again changes
-    /// nothing.
+    /// nothing, and one that another worker is ending is answered as it stands.
     ///
     /// # Errors
     /// As [`Self::read_lease`]; a `provider_*` code if the target did not confirm, which leaves the lease marked, and the
@@ -41,8 +41,8 @@ impl Broker {
         let ending = async move {
             let permitted = broker.reach_lease(Operation::LeaseEnd, &token, id, source_ip).await?;
             match broker.ledger.begin_permitted_end(&permitted, id).await? {
-                Ending::Settled(_) => {}
-                Ending::ToEnd(to_end) => broker.end_at_target(to_end).await?,
+                Ending::Settled(_) | Ending::Busy(_) => {}
+                Ending::ToEnd(to_end, claim) => broker.end_at_target(to_end, claim).await?,
             }
             broker.ledger.seen_lease(&permitted, id).await
         };

@@ -8,14 +8,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Broker;
+use super::{Broker, LeaseView};
 use crate::config::Role;
 use crate::domain::{
     Code, DecisionId, IssuerName, LeaseId, Operation, OperationAsk, Reason, Refusal, RoleName, ScopeName, Ttl,
 };
 use crate::identity::Caller;
-use crate::ledger::{DecisionRecord, EndHow, Ending, LeaseStatus, ToEnd};
-use crate::provider::Ended;
+use crate::lease;
+use crate::ledger::{Claim, DecisionRecord, Ending, LeaseStatus, ToEnd};
 use crate::secret::LeaseSecret;
 
 /// A verified identity and the roles that it may see.
@@ -115,50 +115,37 @@ impl Broker {
     ///
     /// # Errors
     /// `lease_unknown`, for an unknown lease and a wrong secret alike; `store_unavailable`.
-    pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
-        self.ledger.lease_status(id, secret).await
+    pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseView, Refusal> {
+        Ok(self.view(self.ledger.lease_status(id, secret).await?))
     }
 
     /// Ends a lease, for the holder of its secret: marked, ended at its target, recorded as ended. Runs to its end like
-    /// an exchange; ending it again changes nothing.
+    /// an exchange; ending it again changes nothing, and one that another worker is ending is answered as it stands.
     ///
     /// # Errors
     /// `lease_unknown`; `store_unavailable`; a `provider_*` code if the target did not confirm, which leaves the lease
     /// marked, and the sweep tries again.
-    pub async fn end_lease(
-        self: &Arc<Self>,
-        id: LeaseId,
-        secret: LeaseSecret,
-    ) -> Result<LeaseStatus, Refusal> {
+    pub async fn end_lease(self: &Arc<Self>, id: LeaseId, secret: LeaseSecret) -> Result<LeaseView, Refusal> {
         let broker = Arc::clone(self);
         let ending = async move { broker.end(id, &secret).await };
-        self.in_flight.spawn(ending).await.unwrap_or_else(|failed| {
+        let ended = self.in_flight.spawn(ending).await.unwrap_or_else(|failed| {
             tracing::error!(lease = %id, %failed, "ending a lease did not run to its end");
             Err(Refusal::new(Code::Internal, "ending the lease failed"))
-        })
+        });
+        ended.map(|status| self.view(status))
     }
 
     async fn end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
         match self.ledger.begin_end(id, secret).await? {
-            Ending::Settled(status) => return Ok(status),
-            Ending::ToEnd(to_end) => self.end_at_target(to_end).await?,
+            Ending::Settled(status) | Ending::Busy(status) => return Ok(status),
+            Ending::ToEnd(to_end, claim) => self.end_at_target(to_end, claim).await?,
         }
         self.ledger.lease_status(id, secret).await
     }
 
     /// Ends a marked lease at its target, and records that.
-    pub(super) async fn end_at_target(&self, to_end: ToEnd) -> Result<(), Refusal> {
-        let ToEnd { lease: id, target, role, handle, .. } = to_end;
-        let target = target.parse().map_err(|_| Refusal::new(Code::Internal, "the lease names no target"))?;
-        let how = match self.loaded().providers.end(&target, &role, &handle).await? {
-            Ended::Now => EndHow::AtTarget,
-            Ended::DiesAtExpiry => EndHow::DiesAtExpiry,
-        };
-        if let Err(why) = self.ledger.ended(id, how).await {
-            // It is dead at its target, and still marked: the sweep finds it dead again and records that.
-            tracing::warn!(lease = %id, %why, "an end was not recorded yet");
-        }
-        Ok(())
+    pub(super) async fn end_at_target(&self, to_end: ToEnd, claim: Claim) -> Result<(), Refusal> {
+        lease::end_now(&self.ledger, &self.loaded().providers, to_end, claim).await
     }
 
     /// A decision: one's own, told as it was, or by `decision.read` any of the tenants within reach, whole.

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::failure::{Failure, Status};
 use crate::clock::random_bytes;
-use crate::domain::{IssuerUrl, RoleName, Scalar, ScopeName, Ttl};
+use crate::domain::{IssuerUrl, Renewal, RoleName, Scalar, ScopeName, Ttl};
 use crate::net::{Client, Request, Response, Rules};
 
 /// Longest that one request to the broker may take; the broker's own limit is shorter.
@@ -65,6 +66,20 @@ pub(super) struct LeaseAnswer {
     pub(super) secret: SecretString,
     pub(super) dies_at: String,
     pub(super) revocable: String,
+    pub(super) heartbeat_seconds: Option<u64>,
+    pub(super) renewable_until: Option<Timestamp>,
+    pub(super) renewal: Option<Renewal>,
+}
+
+/// The part of a renewal's answer that the commands use.
+#[derive(Deserialize)]
+struct RenewedAnswer {
+    lease: RenewedLease,
+}
+
+#[derive(Deserialize)]
+struct RenewedLease {
+    dies_at: Timestamp,
 }
 
 /// The credential of an answer.
@@ -183,11 +198,28 @@ impl Broker {
         parse(&self.send(bearer(request, token)?).await?)
     }
 
-    /// Ends a lease.
-    pub(super) async fn end(&self, lease: &LeaseAnswer) -> Result<(), Attempt> {
-        let url = self.url(&format!("v1/leases/{}", lease.id))?;
+    /// Ends a lease; the answer says what is known of it.
+    pub(super) async fn end(&self, lease: &str, secret: &SecretString) -> Result<serde_json::Value, Attempt> {
+        let url = self.url(&format!("v1/leases/{lease}"))?;
         let request = Request { method: http::Method::DELETE, ..Request::get(url) };
-        self.send(bearer(request, &lease.secret)?).await.map(|_| ())
+        parse(&self.send(bearer(request, secret)?).await?)
+    }
+
+    /// Says that the holder of a lease is there.
+    pub(super) async fn beat(&self, lease: &LeaseAnswer) -> Result<(), Attempt> {
+        self.post_lease(lease, "heartbeat").await.map(drop)
+    }
+
+    /// Renews a lease; returns when it dies now.
+    pub(super) async fn renew(&self, lease: &LeaseAnswer) -> Result<Timestamp, Attempt> {
+        let answer: RenewedAnswer = parse(&self.post_lease(lease, "renew").await?)?;
+        Ok(answer.lease.dies_at)
+    }
+
+    async fn post_lease(&self, lease: &LeaseAnswer, what: &str) -> Result<Response, Attempt> {
+        let url = self.url(&format!("v1/leases/{}/{what}", lease.id))?;
+        let request = Request { method: http::Method::POST, ..Request::get(url) };
+        self.send(bearer(request, &lease.secret)?).await
     }
 
     fn url(&self, path: &str) -> Result<Url, Attempt> {

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::ask::AskArgs;
 use super::client::Granted;
-use super::environment::{dotenv, shell, variables};
+use super::environment::{Variable, dotenv, shell, variables};
 use super::failure::{Failure, Status};
 use super::output::Output;
 
@@ -29,7 +29,7 @@ enum Format {
   tollgate env deploy/production --file \"$GITHUB_ENV\"
 
 In a CI job the output would end in the log, so this refuses there without --print. The lease is not ended for
-you; it dies at its time. Prefer `tollgate exec`.")]
+you: `tollgate revoke` ends it, and else it dies at its time. Prefer `tollgate exec`.")]
 pub(super) struct EnvArgs {
     #[command(flatten)]
     ask: AskArgs,
@@ -55,7 +55,10 @@ pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
     let granted = args.ask.exchange(output).await?;
     // Without the mask nothing is printed.
     mask(&granted)?;
-    let variables = variables(&granted);
+    let mut variables = variables(&granted);
+    // Whoever has the credential may end it: `tollgate revoke`.
+    let secret = granted.lease.secret.clone();
+    variables.push(Variable { name: "TOLLGATE_LEASE_SECRET", value: secret });
     let unwritable = |message: String| Failure::new(Status::Failed, message);
     if let Some(path) = &args.file {
         let text = dotenv(&variables).map_err(unwritable)?;

@@ -13,9 +13,10 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 use super::ask::AskArgs;
-use super::client::{Broker, Granted};
+use super::client::{Broker, Granted, LeaseAnswer};
 use super::environment::{CONFLICTING, variables};
 use super::failure::{Failure, Status};
+use super::keeper::keep;
 use super::output::{Output, Tone};
 use super::whoami::print_members;
 
@@ -34,7 +35,7 @@ const NOT_EXECUTABLE: u8 = 126;
   tollgate exec deploy/production --dry-run
 
 The command's exit status becomes this one's. 64: wrong arguments; 69: no broker; 77: denied; 126 and 127: the command
-cannot be run, or is not there.")]
+cannot be run, or is not there. While it runs, heartbeats are sent and the credential is renewed, as its role asks.")]
 pub(super) struct ExecArgs {
     #[command(flatten)]
     ask: AskArgs,
@@ -67,9 +68,13 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
             granted.lease.id, granted.decision, granted.lease.dies_at
         ),
     );
-    let ended = run_command(&args.command, &granted, &mut stops).await;
+    let broker = Broker::new(&args.ask.connection.url)?;
+    let ended = tokio::select! {
+        ended = run_command(&args.command, &granted, &mut stops) => ended,
+        never = keep(&broker, &granted.lease) => match never {},
+    };
     if !args.keep {
-        end(&args.ask.connection.url, &granted).await;
+        end(&broker, &granted).await;
     }
     ended
 }
@@ -154,8 +159,9 @@ async fn wait_forwarding_signals(mut child: Child, stops: &mut Stops) -> Result<
     }
 }
 
-async fn end(url: &str, granted: &Granted) {
-    let ending = async { Broker::new(url)?.end(&granted.lease).await.map_err(Failure::from) };
+async fn end(broker: &Broker, granted: &Granted) {
+    let LeaseAnswer { id, secret, .. } = &granted.lease;
+    let ending = async { broker.end(id, secret).await.map(drop).map_err(Failure::from) };
     let failed = match tokio::time::timeout(END_TIMEOUT, ending).await {
         Ok(Ok(())) => return,
         Ok(Err(failure)) => failure.message,

@@ -11,12 +11,14 @@ mod environment;
 mod exec;
 mod explain;
 mod failure;
+mod keeper;
 mod keys;
 mod leases;
 mod lists;
 mod output;
 mod reload;
 mod remote;
+mod revoke;
 mod schema;
 mod serve;
 mod source;
@@ -58,6 +60,8 @@ enum Command {
     Exec(exec::ExecArgs),
     /// Print or write a credential as environment variables.
     Env(env::EnvArgs),
+    /// End a lease, by its secret.
+    Revoke(revoke::RevokeArgs),
     /// Show what the broker sees in this job's token.
     Whoami(whoami::WhoamiArgs),
     /// Show a decision: who asked, what policy saw, what each package said.
@@ -115,6 +119,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Exec(args) => return exec::run(args, output).await,
         Command::Env(args) => env::run(args, output).await?,
+        Command::Revoke(args) => revoke::run(args, output).await?,
         Command::Whoami(args) => whoami::run(args, output).await?,
         Command::Explain(args) => explain::run(args, output).await?,
         Command::Demo(args) => return demo::run(args, output).await,

@@ -10,6 +10,7 @@ mod environment;
 mod issuer;
 mod known;
 mod layout;
+mod life;
 mod operations;
 mod provider;
 mod role;

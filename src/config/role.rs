@@ -1,10 +1,13 @@
 //! `roles/**/*.toml`: what can be asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::domain::{FactKey, PackageName, RoleName, Scalar, ScopeName, TargetName, TenantName, Ttl};
+use crate::domain::{
+    FactKey, PackageName, Renewal, RoleName, Scalar, ScopeName, TargetName, TenantName, Ttl,
+};
 
 /// A named thing that can be asked for. The caller names the role, never the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Role {
     pub default_scopes: BTreeSet<ScopeName>,
     /// Lifetimes.
     pub ttl: TtlLimits,
+    /// How long its leases may go on.
+    pub lease: LeaseTerms,
     /// Packages that must allow and may not deny, at least one.
     pub policies: Vec<PackageName>,
     /// What the caller may claim.
@@ -46,6 +51,25 @@ pub struct TtlLimits {
     pub default: Ttl,
     /// Never exceeded.
     pub max: Ttl,
+}
+
+/// How long the leases of a role may go on, and what they need for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeaseTerms {
+    /// Silence of its holder after which a lease is ended; none if silence ends nothing.
+    pub heartbeat: Option<Duration>,
+    /// Longest life of a lease over all renewals; none if it cannot be renewed.
+    pub max_session: Option<Ttl>,
+}
+
+impl ProviderRole {
+    /// What a renewal of such a role's lease is.
+    pub const fn renewal(&self) -> Renewal {
+        match self {
+            Self::Vault(_) => Renewal::Extends,
+            Self::Aws(_) | Self::Jwt(_) => Renewal::Replaces,
+        }
+    }
 }
 
 /// What a scope means at the target.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{FactKey, RoleName, Scalar, ScopeName, TraceParent, Ttl};
+use super::{FactKey, LeaseId, RoleName, Scalar, ScopeName, TraceParent, Ttl};
 
 /// One request for a credential, after parsing and before any check of who asks.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Ask {
     pub idempotency_key: Option<IdempotencyKey>,
     /// Decide and record, but neither authorise nor mint.
     pub dry_run: bool,
+    /// The lease that this would renew. Set by the broker alone, never by a request.
+    pub renews: Option<LeaseId>,
     /// The peer's address, or the one a trusted proxy vouches for.
     pub source_ip: Option<IpAddr>,
     /// The trace that it is part of, if a proxy that may be believed says so.

@@ -109,6 +109,8 @@ codes! {
 
     // Leases and the surface.
     LeaseUnknown "lease_unknown": "there is no such lease, or the secret is not its secret", "use the lease id and secret of one answer", "tollgate exec --help";
+    LeaseEnded "lease_ended": "the lease was ended, or its time is over", "ask for a new credential", "tollgate exec --help";
+    LeaseNotRenewable "lease_not_renewable": "the lease cannot be made to live longer than it does", "renew within the role's max_session and when little is left, or ask for a new credential", "tollgate exec --help";
     DecisionUnknown "decision_unknown": "there is no such decision, or this identity may not see it", "use the id of your own request", "tollgate whoami";
     NotFound "not_found": "there is nothing at this path", "see the API section of the manual", "tollgate --help";
     MethodNotAllowed "method_not_allowed": "the path does not take this method", "see the API section of the manual", "tollgate --help";

@@ -61,6 +61,38 @@ pub struct Minted {
     pub window: Option<Window>,
 }
 
+/// How a renewal prolongs what a lease's holder may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Renewal {
+    /// The credential that its holder has lives longer.
+    Extends,
+    /// Its holder gets another credential; the one before dies at its own time.
+    Replaces,
+}
+
+/// What a renewal gave.
+#[derive(Debug)]
+pub enum Prolonged {
+    /// The credential lives longer.
+    Extended {
+        /// When it dies now, by the target's own word.
+        dies_at: Timestamp,
+    },
+    /// Another credential.
+    Replaced(Minted),
+}
+
+impl Prolonged {
+    /// When the lease's last credential dies.
+    pub const fn dies_at(&self) -> Timestamp {
+        match self {
+            Self::Extended { dies_at } => *dies_at,
+            Self::Replaced(minted) => minted.dies_at,
+        }
+    }
+}
+
 /// The secret part of a credential. `Debug` shows its kind and nothing else.
 pub enum Credential {
     /// AWS session keys.

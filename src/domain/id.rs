@@ -64,6 +64,14 @@ ids! {
     LeaseId;
 }
 
+impl DecisionId {
+    /// The decision's time, Unix milliseconds, as the id holds it.
+    pub fn unix_millis(&self) -> i64 {
+        // The first 48 bits.
+        i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +79,7 @@ mod tests {
     #[test]
     fn decision_ids_sort_by_time() {
         assert!(DecisionId::new(1, &[255; 10]) < DecisionId::new(2, &[0; 10]));
+        assert_eq!(DecisionId::new(1_700_000_000_123, &[255; 10]).unix_millis(), 1_700_000_000_123);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod ttl;
 
 pub use ask::{Ask, IdempotencyKey, InvalidIdempotencyKey};
 pub use code::{Code, Explanation};
-pub use credential::{AwsKeys, Credential, Handle, Minted, Revocability, Window};
+pub use credential::{AwsKeys, Credential, Handle, Minted, Prolonged, Renewal, Revocability, Window};
 pub use id::{DecisionId, InvalidId, LeaseId};
 pub use issuer_url::{InvalidIssuerUrl, IssuerUrl};
 pub use name::{

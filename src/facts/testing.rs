@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Context, Facts, IdentityInput, Input, OperationFacts, Origins, Resource};
-use crate::config::{JwtRole, JwtTarget, ProviderRole, Role, ScopeSpec, Target, TargetKind, TtlLimits};
+use crate::config::{
+    JwtRole, JwtTarget, LeaseTerms, ProviderRole, Role, ScopeSpec, Target, TargetKind, TtlLimits,
+};
 use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
 use crate::identity::testing::caller;
 
@@ -26,6 +28,7 @@ pub(crate) fn role() -> Role {
         scopes: scopes.iter().map(|s| (s.parse().unwrap(), ScopeSpec::Jwt)).collect(),
         default_scopes: scopes.iter().map(|s| s.parse().unwrap()).collect(),
         ttl: TtlLimits { default: ttl(900), max: ttl(3600) },
+        lease: LeaseTerms::default(),
         policies: vec!["ci.deploy".parse().unwrap()],
         declared: BTreeMap::default(),
         sources: Vec::new(),
@@ -42,6 +45,7 @@ pub(crate) fn ask(role: &Role) -> Ask {
         declared: BTreeMap::default(),
         idempotency_key: None,
         dry_run: false,
+        renews: None,
         source_ip: None,
         trace_parent: None,
     }

@@ -11,8 +11,12 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::observe::Noted;
-use crate::domain::{Credential, DecisionId, LeaseId, Minted, Revocability, ScopeName, Ttl, Window};
-use crate::ledger::{LeaseStatus, Leased};
+use crate::broker::RenewalTerms;
+use crate::config::Role;
+use crate::domain::{
+    Credential, DecisionId, LeaseId, Minted, Prolonged, Revocability, ScopeName, Ttl, Window,
+};
+use crate::ledger::{LeaseStatus, Leased, Renewed};
 use crate::policy::Grant;
 
 /// `body` as JSON.
@@ -64,21 +68,49 @@ pub(super) fn ends_at(minted: &Minted) -> Timestamp {
 #[derive(Serialize)]
 pub(super) struct LeaseAnswer<'a> {
     id: LeaseId,
-    secret: &'a str,
+    /// Not told again by a renewal: who asks for it has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
     dies_at: Timestamp,
     revocable: Revocability,
     last_known: LastKnown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat_seconds: Option<u64>,
+    #[serde(flatten)]
+    renewal: Option<RenewalTerms>,
 }
 
 impl<'a> LeaseAnswer<'a> {
     pub(super) fn of(leased: &'a Leased) -> Self {
+        let facts = leased.grant().facts();
         Self {
-            id: leased.id(),
-            secret: leased.secret().expose(),
-            dies_at: leased.minted().dies_at,
+            secret: Some(leased.secret().expose()),
             revocable: leased.minted().revocability,
-            last_known: LastKnown::Alive,
+            ..Self::going_on(leased.id(), leased.minted().dies_at, facts.role(), facts.decision())
         }
+    }
+
+    /// A lease that lives until `dies_at`, of `role`, by the first decision `decision`.
+    fn going_on(id: LeaseId, dies_at: Timestamp, role: &Role, decision: DecisionId) -> Self {
+        Self {
+            id,
+            secret: None,
+            dies_at,
+            revocable: Revocability::DiesAtExpiry,
+            last_known: LastKnown::Alive,
+            heartbeat_seconds: role.lease.heartbeat.map(|silence| silence.as_secs()),
+            renewal: RenewalTerms::of(role, decision),
+        }
+    }
+
+    /// A lease after its renewal.
+    pub(super) fn renewed(renewed: &Renewed) -> Self {
+        let role = renewed.grant().facts().role();
+        let revocable = match renewed.prolonged() {
+            Prolonged::Extended { .. } => Revocability::Now,
+            Prolonged::Replaced(minted) => minted.revocability,
+        };
+        Self { revocable, ..Self::going_on(renewed.id(), renewed.dies_at(), role, renewed.first()) }
     }
 }
 
@@ -107,8 +139,8 @@ pub(super) enum CredentialAnswer<'a> {
 }
 
 impl<'a> CredentialAnswer<'a> {
-    pub(super) fn of(leased: &'a Leased) -> Self {
-        match leased.credential() {
+    pub(super) fn of(credential: &'a Credential) -> Self {
+        match credential {
             Credential::Aws(keys) => Self::Aws {
                 access_key_id: &keys.access_key_id,
                 secret_access_key: keys.secret_access_key.expose_secret(),

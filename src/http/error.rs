@@ -44,7 +44,8 @@ pub(super) const fn status(code: Code) -> StatusCode {
         Code::RoleUnknown | Code::LeaseUnknown | Code::DecisionUnknown | Code::NotFound => {
             StatusCode::NOT_FOUND
         }
-        Code::Superseded => StatusCode::CONFLICT,
+        Code::Superseded | Code::LeaseNotRenewable => StatusCode::CONFLICT,
+        Code::LeaseEnded => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestIncomplete => StatusCode::REQUEST_TIMEOUT,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -112,6 +113,8 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::IdempotencyConflict
         | Code::Superseded
         | Code::LeaseUnknown
+        | Code::LeaseEnded
+        | Code::LeaseNotRenewable
         | Code::DecisionUnknown
         | Code::NotFound
         | Code::MethodNotAllowed

@@ -104,15 +104,18 @@ impl Entries {
     /// The entry whose issuer and audience the token names: exactly one, or a refusal. Nothing else is read before the
     /// signature is verified, and nobody is asked.
     pub(super) fn select(&self, token: &Unverified<'_>) -> Result<&Entry, Refusal> {
-        let issuer = token.issuer_insecure()?;
+        self.select_by(token.issuer_insecure()?, &token.audiences_insecure()?)
+    }
+
+    /// The entry of `issuer` for `audiences`: exactly one, or a refusal.
+    pub(super) fn select_by(&self, issuer: &str, audiences: &[&str]) -> Result<&Entry, Refusal> {
         if self.own_issuers.iter().any(|own| own.as_str() == issuer) {
             return Err(TokenError::Kind("one of Tollgate's own tokens").into());
         }
         let Some(entries) = self.by_issuer.get(issuer) else {
             return Err(Refusal::new(Code::IssuerUnknown, "the token's issuer is not configured here"));
         };
-        let audiences = token.audiences_insecure()?;
-        let mut meant = entries.iter().filter(|entry| entry.is_for(&audiences));
+        let mut meant = entries.iter().filter(|entry| entry.is_for(audiences));
         match (meant.next(), meant.next()) {
             (Some(entry), None) => Ok(entry),
             (Some(_), Some(_)) => Err(audience_refused("the audiences of the token fit several entries")),

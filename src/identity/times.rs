@@ -85,6 +85,15 @@ pub(super) fn check(
     Ok(Times { issued_at: at(issued, "iat")?, expires_at: at(expires, "exp")? })
 }
 
+/// The times of claims that were checked when they were first seen.
+pub(super) fn recall(claims: &Map<String, Value>) -> Result<Times, TimeError> {
+    let at = |claim| {
+        let second = time(claims, claim)?.ok_or(TimeError::Claim(claim))?;
+        Timestamp::from_second(second).map_err(|_| TimeError::Claim(claim))
+    };
+    Ok(Times { issued_at: at("iat")?, expires_at: at("exp")? })
+}
+
 /// A time claim, or none. `1.0` is no integer here, whatever its value.
 fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TimeError> {
     let Some(value) = claims.get(claim) else { return Ok(None) };

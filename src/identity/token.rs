@@ -120,17 +120,12 @@ impl<'a> Unverified<'a> {
 
     /// The `iss` claim, unverified: only to select configured entries.
     pub(super) fn issuer_insecure(&self) -> Result<&str, TokenError> {
-        self.claims.get("iss").and_then(Value::as_str).ok_or(TokenError::Claim("iss"))
+        issuer(&self.claims)
     }
 
     /// The `aud` claim, unverified: only to select a configured entry. Never empty (RFC 7519, section 4.1.3).
     pub(super) fn audiences_insecure(&self) -> Result<Vec<&str>, TokenError> {
-        let audiences = match self.claims.get("aud") {
-            Some(Value::String(one)) => Some(vec![one.as_str()]),
-            Some(Value::Array(list)) => list.iter().map(Value::as_str).collect(),
-            Some(_) | None => None,
-        };
-        audiences.filter(|list| !list.is_empty()).ok_or(TokenError::Claim("aud"))
+        audiences(&self.claims)
     }
 
     /// The claims, if `key` signed them with the algorithm that it is bound to.
@@ -139,6 +134,21 @@ impl<'a> Unverified<'a> {
             key.algorithm() == self.header.algorithm && key.verifies(self.signed.as_bytes(), &self.signature);
         if signed_by { Ok(self.claims) } else { Err(TokenError::Signature) }
     }
+}
+
+/// The `iss` claim.
+pub(super) fn issuer(claims: &Map<String, Value>) -> Result<&str, TokenError> {
+    claims.get("iss").and_then(Value::as_str).ok_or(TokenError::Claim("iss"))
+}
+
+/// The `aud` claim, which is never empty (RFC 7519, section 4.1.3).
+pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
+    let audiences = match claims.get("aud") {
+        Some(Value::String(one)) => Some(vec![one.as_str()]),
+        Some(Value::Array(list)) => list.iter().map(Value::as_str).collect(),
+        Some(_) | None => None,
+    };
+    audiences.filter(|list| !list.is_empty()).ok_or(TokenError::Claim("aud"))
 }
 
 /// Header and payload together, header, payload, signature; nothing is decoded yet.

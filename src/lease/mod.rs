@@ -1,30 +1,18 @@
 //! What happens to credentials after they were handed out, or never were: ending them, and finding the lost ones.
 //!
-//! It ends what the ledger names, by the handle that was recorded before the mint. It never mints.
+//! It ends what the ledger names, by the handle that was recorded before the mint, and only under a claim: of all workers
+//! of all servers one is at a credential. It never mints.
 
-use std::collections::BTreeMap;
+mod queue;
+
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
-use jiff::{SignedDuration, Timestamp};
-
-use crate::clock::Clock;
-use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, TargetName};
-use crate::ledger::{EndHow, Ledger, Superseded, ToEnd, Unleased};
+use crate::domain::{Code, Handle, LeaseId, Refusal, TargetName};
+use crate::ledger::{Claim, Counted, EndHow, Ledger, Record, Superseded, ToEnd, Unavailable, Unleased};
 use crate::provider::{Ended, Providers};
 use crate::telemetry::{self, EndOutcome};
 
-/// Pause between two looks for what is not known to be dead.
-pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
-
-/// Age under which an authorisation without a lease is most likely just being minted.
-const YOUNG: SignedDuration = SignedDuration::from_secs(60);
-
-/// Targets that are worked at side by side.
-const TARGETS_AT_ONCE: usize = 16;
-
-/// Longest time at one target per look. What is left waits for the next look: it stays marked in the ledger.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub use queue::{SWEEP_EVERY, sweep};
 
 /// Longest that a retry waits for the end of what it takes the place of.
 const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(5);
@@ -32,119 +20,93 @@ const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(5);
 /// Something that may live and should not.
 struct Doomed {
     record: Record,
+    target: String,
     role: String,
     handle: Handle,
-}
-
-/// Where the ledger keeps it.
-#[derive(Debug, Clone, Copy)]
-enum Record {
-    Lease(LeaseId),
-    Authorisation(DecisionId),
+    /// The lease that it would have renewed: nothing is ended then.
+    renews: Option<LeaseId>,
 }
 
 impl From<Unleased> for Doomed {
-    fn from(Unleased { decision, role, handle, .. }: Unleased) -> Self {
-        Self { record: Record::Authorisation(decision), role, handle }
+    fn from(Unleased { decision, target, role, handle, renews, .. }: Unleased) -> Self {
+        Self { record: Record::Authorisation(decision), target, role, handle, renews }
     }
 }
 
 impl From<ToEnd> for Doomed {
-    fn from(ToEnd { lease, role, handle, .. }: ToEnd) -> Self {
-        Self { record: Record::Lease(lease), role, handle }
+    fn from(ToEnd { lease, target, role, handle, .. }: ToEnd) -> Self {
+        Self { record: Record::Lease(lease), target, role, handle, renews: None }
     }
 }
 
 impl From<&Superseded> for Doomed {
     fn from(earlier: &Superseded) -> Self {
         let record = earlier.lease.map_or(Record::Authorisation(earlier.decision), Record::Lease);
-        Self { record, role: earlier.role.clone(), handle: earlier.handle.clone() }
+        let Superseded { target, role, handle, .. } = earlier.clone();
+        Self { record, target, role, handle, renews: None }
     }
+}
+
+/// Ends a lease that its holder wants ended now.
+///
+/// # Errors
+/// A `provider_*` code if the target did not confirm: the lease stays marked, and the sweep tries again.
+pub async fn end_now(
+    ledger: &Ledger,
+    providers: &Providers,
+    to_end: ToEnd,
+    claim: Claim,
+) -> Result<(), Refusal> {
+    end(ledger, providers, &to_end.into(), claim).await
 }
 
 /// Ends what an earlier attempt of the same request left behind, now that this one takes its place.
 ///
 /// A failure, or a target that is too slow, leaves it marked in the ledger, and the sweep tries again.
 pub async fn end_superseded(ledger: &Ledger, providers: &Providers, earlier: &Superseded) {
-    let Ok(target) = earlier.target.parse::<TargetName>() else { return };
     let doomed = Doomed::from(earlier);
-    match tokio::time::timeout(SUPERSEDED_PATIENCE, end(ledger, providers, &target, &doomed)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(refusal)) => not_yet(&target, &doomed, &refusal),
-        Err(_) => tracing::warn!(record = ?doomed.record, %target, "superseded; its end takes long"),
-    }
-}
-
-/// Looks once for all that may live and should not, and ends it: leases that somebody wants ended, authorisations that an
-/// earlier run of the server left without a lease, and those of this run that have had none for a while.
-///
-/// Each has a handle that was recorded before the mint, and a time by which it is dead. The targets are worked at side
-/// by side, each for a bounded time, and one that does not answer is left alone until the next look.
-pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) {
-    let mut doomed: BTreeMap<TargetName, Vec<Doomed>> = BTreeMap::new();
-    let young = clock.now().saturating_sub(YOUNG).unwrap_or(Timestamp::MIN);
-    match ledger.unleased(clock.now()).await {
-        Ok(unleased) => {
-            for lost in unleased.into_iter().filter(|lost| is_lost(lost, young)) {
-                let (decision, dies_by) = (lost.decision, lost.dies_by);
-                tracing::warn!(%decision, %dies_by, "authorised, and no lease is known: unknown until ended");
-                add(&mut doomed, &lost.target.clone(), lost.into());
-            }
-        }
-        Err(error) => tracing::error!(%error, "cannot look for authorisations without a lease"),
-    }
-    match ledger.leases_to_end().await {
-        Ok(leases) => {
-            for lease in leases {
-                add(&mut doomed, &lease.target.clone(), lease.into());
-            }
-        }
-        Err(error) => tracing::error!(%error, "cannot look for leases to end"),
-    }
-    telemetry::ends_waiting(doomed.values().map(Vec::len).sum());
-    let targets: Vec<_> =
-        doomed.iter().map(|(target, all)| end_all(ledger, providers, target, all)).collect();
-    stream::iter(targets).buffer_unordered(TARGETS_AT_ONCE).collect::<()>().await;
-}
-
-/// True if nobody is minting `lost` any more and there may be something to end.
-fn is_lost(lost: &Unleased, young: Timestamp) -> bool {
-    !lost.settled && (lost.left_behind || lost.authorised_at < young)
-}
-
-fn add(doomed: &mut BTreeMap<TargetName, Vec<Doomed>>, target: &str, one: Doomed) {
-    if let Ok(target) = target.parse() {
-        doomed.entry(target).or_default().push(one);
-    } else {
-        tracing::error!(target, "a record names no target");
-    }
-}
-
-/// Ends what is doomed at one target, until it stops answering or the time is up.
-async fn end_all(ledger: &Ledger, providers: &Providers, target: &TargetName, all: &[Doomed]) {
-    let ending = async {
-        for doomed in all {
-            let Err(refusal) = end(ledger, providers, target, doomed).await else { continue };
-            not_yet(target, doomed, &refusal);
-            // It would say the same of the others, each after its time limit.
-            if matches!(refusal.code, Code::ProviderUnavailable | Code::ProviderThrottled) {
-                return;
-            }
-        }
+    let claim = match ledger.claim_now(doomed.record).await {
+        Ok(Some(claim)) => claim,
+        // Ended already, or another worker is at it.
+        Ok(None) => return,
+        Err(why) => return tracing::warn!(record = ?doomed.record, %why, "superseded; not ended yet"),
     };
-    if tokio::time::timeout(PATIENCE, ending).await.is_err() {
-        tracing::warn!(%target, "ending what should not live here takes long; the rest waits for the next look");
+    let ending = end(ledger, providers, &doomed, claim);
+    match tokio::time::timeout(SUPERSEDED_PATIENCE, ending).await {
+        Ok(Ok(())) => {}
+        Ok(Err(refusal)) => not_yet(&doomed, &refusal),
+        Err(_) => {
+            tracing::warn!(record = ?doomed.record, target = doomed.target, "superseded; its end takes long");
+            give_back(ledger, [(claim, true)], Code::Timeout).await;
+        }
     }
 }
 
-/// Ends one credential at its target and records it.
-async fn end(
+/// Ends one credential at its target and records it; gives the claim back if the target does not confirm.
+async fn end(ledger: &Ledger, providers: &Providers, doomed: &Doomed, claim: Claim) -> Result<(), Refusal> {
+    match try_end(ledger, providers, doomed, claim).await {
+        Ok(()) => Ok(()),
+        Err(refusal) => {
+            give_back(ledger, [(claim, true)], refusal.code).await;
+            Err(refusal)
+        }
+    }
+}
+
+async fn try_end(
     ledger: &Ledger,
     providers: &Providers,
-    target: &TargetName,
     doomed: &Doomed,
+    claim: Claim,
 ) -> Result<(), Refusal> {
-    let tried = providers.end(target, &doomed.role, &doomed.handle).await;
+    if let (Record::Authorisation(decision), Some(lease)) = (doomed.record, doomed.renews) {
+        note(doomed, ledger.adopt(lease, decision, claim).await);
+        return Ok(());
+    }
+    let target: TargetName = doomed.target.parse().map_err(|_| {
+        Refusal::new(Code::Internal, "the record names no target").with_detail(doomed.target.clone())
+    })?;
+    let tried = providers.end(&target, &doomed.role, &doomed.handle).await;
     telemetry::end_tried(match &tried {
         Ok(Ended::Now) => EndOutcome::Ended,
         Ok(Ended::DiesAtExpiry) => EndOutcome::DiesAtExpiry,
@@ -152,19 +114,47 @@ async fn end(
     });
     let ended = tried?;
     let recorded = match doomed.record {
-        Record::Lease(lease) => ledger.ended(lease, how(ended)).await,
-        Record::Authorisation(decision) => ledger.resolve_unleased(decision, ended == Ended::Now).await,
+        Record::Lease(lease) => ledger.ended(lease, how(ended), claim).await,
+        Record::Authorisation(decision) => {
+            ledger.resolve_unleased(decision, ended == Ended::Now, claim).await
+        }
     };
-    if let Err(why) = recorded {
-        // It is marked still: the next look finds it dead, and records that.
-        tracing::warn!(record = ?doomed.record, %why, "an end was not recorded yet");
-    }
+    note(doomed, recorded);
     Ok(())
 }
 
-fn not_yet(target: &TargetName, doomed: &Doomed, refusal: &Refusal) {
-    let (record, detail) = (doomed.record, refusal.detail.as_deref().unwrap_or_default());
-    tracing::warn!(?record, %target, code = %refusal.code, detail, "could not be ended yet");
+/// Says what became of the record of what a worker did.
+fn note(doomed: &Doomed, recorded: Result<Counted, Unavailable>) {
+    match recorded {
+        Ok(Counted::Yes) => {}
+        Ok(Counted::Stale) => {
+            tracing::warn!(record = ?doomed.record, "its end took too long; another worker looks after it");
+        }
+        // It is marked still: once the claim is over, the next look finds it dead, and records that.
+        Err(why) => tracing::warn!(record = ?doomed.record, %why, "an end was not recorded yet"),
+    }
+}
+
+/// Gives claims back, each with whether it was tried, and raises the alarm for what has failed too often.
+async fn give_back(ledger: &Ledger, claims: impl IntoIterator<Item = (Claim, bool)>, code: Code) {
+    match ledger.postpone(claims, code.as_str()).await {
+        Ok(given_up) => {
+            for record in given_up {
+                tracing::error!(
+                    ?record,
+                    %code,
+                    "it should not live, and ending it has failed too often: look at its target"
+                );
+            }
+        }
+        Err(why) => tracing::warn!(%why, "failed ends are tried again when their claims are over"),
+    }
+}
+
+fn not_yet(doomed: &Doomed, refusal: &Refusal) {
+    let Doomed { record, target, .. } = doomed;
+    let detail = refusal.detail.as_deref().unwrap_or_default();
+    tracing::warn!(?record, target, code = %refusal.code, detail, "could not be ended yet");
 }
 
 const fn how(ended: Ended) -> EndHow {

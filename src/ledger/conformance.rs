@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::testing::Bench;
-use super::{AskedFor, EndHow, Ending, Refused};
+use super::{AskedFor, Counted, EndHow, Ending, Refused};
 use crate::domain::{Code, DecisionId, Operation, Refusal, Revocability, Tenants};
 use crate::facts;
 use crate::policy::testing::{grant, judged, judged_operation, permit};
@@ -48,8 +48,38 @@ mod sqlite {
         s_09_refusals_above_the_rate_are_counted_not_recorded
         s_10_a_change_of_configuration_is_a_record
         what_was_done_verifies
+        a_worker_that_was_held_up_cannot_write_over_another
+        of_many_workers_one_has_the_claim
+        a_claim_of_an_earlier_run_is_void
+        what_fails_is_tried_again_after_a_growing_pause_over_restarts
+        what_fails_too_often_raises_the_alarm_and_is_still_tried
+        what_had_no_turn_counts_no_attempt
+        its_holder_may_try_again_at_once
+        an_end_that_no_target_confirmed_before_it_died_is_told
+        an_authorisation_without_a_lease_is_claimed_like_a_lease
+        a_lease_whose_holder_is_silent_is_ended_and_says_why
+        a_holder_that_beats_keeps_its_lease_over_restarts
+        a_ten_minute_outage_ends_no_healthy_lease
+        a_server_that_was_held_up_counts_no_silence
+        a_heartbeat_of_what_is_over_says_so
+        c_16_only_its_own_secret_beats_for_a_lease
+        a_renewal_makes_the_lease_live_longer_and_never_shorter
+        what_is_to_be_ended_is_not_renewed
+        c_15_a_block_between_authorise_and_renew_stops_the_renewal
+        after_a_crash_a_lost_renewal_counts_as_done
+        a_lost_renewal_of_what_its_target_ended_is_dead
+        c_16_only_its_own_secret_renews_a_lease
+        a_renewal_needs_the_record_that_it_rests_on
     }
 }
+
+mod heartbeats;
+mod lease_life;
+mod renewals;
+
+use heartbeats::*;
+use lease_life::*;
+use renewals::*;
 
 async fn refused(bench: &Bench, token: &str, key: Option<&str>) -> Code {
     bench.ledger.authorise(bench.planned(token, key)).await.unwrap_err().1.code
@@ -105,7 +135,7 @@ async fn i_10_a_retry_with_its_key_supersedes_the_first_attempt(bench: Bench) {
     assert_eq!((superseded.target.as_str(), superseded.role.as_str()), ("api", "deploy"));
     let waiting = bench.ledger.leases_to_end().await.unwrap();
     assert_eq!(waiting.iter().map(|end| end.lease).collect::<Vec<_>>(), [first.id()]);
-    bench.ledger.ended(first.id(), EndHow::AtTarget).await.unwrap();
+    bench.end(first.id(), EndHow::AtTarget).await;
     assert!(bench.ledger.leases_to_end().await.unwrap().is_empty());
     bench.ledger.lease(retry, bench.minted()).await.unwrap();
 }
@@ -154,7 +184,7 @@ async fn a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before(benc
         let key = format!("key-{dead}");
         let first = bench.ledger.authorise(bench.planned("token", Some(&key))).await.unwrap();
         bench.ledger.authorise(bench.planned("token", Some(&key))).await.unwrap();
-        bench.ledger.resolve_unleased(first.grant().facts().decision(), dead).await.unwrap();
+        bench.resolve(first.grant().facts().decision(), dead).await;
         let (_, why) = bench.ledger.lease(first, bench.minted()).await.unwrap_err();
         assert_eq!(why.code, Code::Superseded, "dead: {dead}");
         bench.pass(Duration::from_mins(30));
@@ -163,7 +193,7 @@ async fn a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before(benc
 
 async fn a_lease_needs_an_open_authorisation(bench: Bench) {
     let auth = bench.ledger.authorise(bench.planned("token", None)).await.unwrap();
-    bench.ledger.resolve_unleased(auth.grant().facts().decision(), true).await.unwrap();
+    bench.resolve(auth.grant().facts().decision(), true).await;
     let (_, why) = bench.ledger.lease(auth, bench.minted()).await.unwrap_err();
     assert_eq!(why.code, Code::Internal);
 }
@@ -187,19 +217,22 @@ async fn c_16_only_its_own_secret_ends_a_lease(bench: Bench) {
     let refusal = bench.ledger.begin_end(mine.id(), theirs.secret()).await.unwrap_err();
     assert_eq!(refusal.code, Code::LeaseUnknown);
     assert!(bench.ledger.leases_to_end().await.unwrap().is_empty());
-    assert!(matches!(bench.ledger.begin_end(mine.id(), mine.secret()).await, Ok(Ending::ToEnd(_))));
+    assert!(matches!(bench.ledger.begin_end(mine.id(), mine.secret()).await, Ok(Ending::ToEnd(..))));
 }
 
 async fn ending_is_two_steps_and_idempotent(bench: Bench) {
     let lease = leased(&bench, "token", None).await;
     let first = bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap();
-    assert_eq!(bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap(), first);
-    let Ending::ToEnd(end) = first else { panic!("{first:?}") };
+    let Ending::ToEnd(end, claim) = first else { panic!("{first:?}") };
+    let second = bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap();
+    let Ending::Busy(status) = second else { panic!("{second:?}") };
+    assert_eq!((status.end_asked_at, status.ended_at), (Some(bench.clock.now()), None));
     assert_eq!((&end.handle, end.target.as_str()), (lease.auth.handle(), "api"));
     let ended = bench.clock.now();
-    bench.ledger.ended(lease.id(), EndHow::AtTarget).await.unwrap();
-    bench.pass(Duration::from_secs(9));
-    bench.ledger.ended(lease.id(), EndHow::AtTarget).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.ledger.ended(lease.id(), EndHow::AtTarget, claim).await, Ok(Counted::Yes));
+        bench.pass(Duration::from_secs(9));
+    }
     let Ending::Settled(status) = bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap() else {
         panic!("still to end")
     };
@@ -208,8 +241,7 @@ async fn ending_is_two_steps_and_idempotent(bench: Bench) {
 
 async fn what_cannot_be_ended_says_so(bench: Bench) {
     let lease = leased(&bench, "token", None).await;
-    bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap();
-    bench.ledger.ended(lease.id(), EndHow::DiesAtExpiry).await.unwrap();
+    bench.end_by_holder(&lease, EndHow::DiesAtExpiry).await;
     let status = bench.ledger.lease_status(lease.id(), lease.secret()).await.unwrap();
     assert_eq!((status.ended_at, status.revocable), (None, Revocability::DiesAtExpiry));
     assert!(bench.ledger.leases_to_end().await.unwrap().is_empty());
@@ -246,7 +278,7 @@ async fn after_a_crash_the_unleased_are_listed_until_resolved_or_dead(bench: Ben
     let entry = found.iter().find(|entry| entry.decision == lost_id).unwrap();
     assert_eq!((&entry.handle, entry.target.as_str()), (lost.handle(), "api"));
     assert!(entry.dies_by >= lost.at() + Duration::from_mins(15));
-    bench.ledger.resolve_unleased(lost_id, true).await.unwrap();
+    bench.resolve(lost_id, true).await;
     assert_eq!(bench.unleased().await, [old.grant().facts().decision()]);
     bench.pass(Duration::from_mins(30));
     assert!(bench.unleased().await.is_empty());
@@ -262,7 +294,7 @@ async fn an_abandoned_authorisation_that_may_live_stays_listed(bench: Bench) {
     bench.ledger.abandon(dead, &refusal, true).await;
     bench.ledger.abandon(alive, &refusal, false).await;
     assert_eq!(bench.unleased().await, [alive_id]);
-    bench.ledger.resolve_unleased(alive_id, false).await.unwrap();
+    bench.resolve(alive_id, false).await;
     assert_eq!(bench.unleased().await, [alive_id], "known to live until it dies");
     assert!(bench.verify().await.is_sound());
 }
@@ -376,7 +408,7 @@ async fn s_10_a_change_of_configuration_is_a_record(bench: Bench) {
 async fn what_was_done_verifies(bench: Bench) {
     let lease = leased(&bench, "token", Some("key")).await;
     leased(&bench, "token", Some("key")).await;
-    bench.ledger.ended(lease.id(), EndHow::AtTarget).await.unwrap();
+    bench.end(lease.id(), EndHow::AtTarget).await;
     let bench = bench.restart();
     leased(&bench, "another", None).await;
     let report = bench.verify().await;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::frame;
-use crate::domain::DecisionId;
+use super::record::rests_on;
+use crate::domain::{DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 
 /// A decision record, version 1. Whoever shows it checks `tenant` and `principal` against the reader first.
@@ -41,6 +42,9 @@ pub struct DecisionRecord {
     /// Line of the target table's row, if one was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_line: Option<u64>,
+    /// The lease that it renews, or would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renews: Option<LeaseId>,
     /// What each package answered.
     pub results: Vec<Value>,
     /// `{"is": "allow" | "would_allow", ttl, scopes, tags}` `{"is": "permit"}` or `{"is": "refused", code, message, reasons, detail}`.
@@ -94,10 +98,19 @@ struct Body {
     #[serde(default)]
     failed: BTreeMap<String, Value>,
     table_line: Option<u64>,
+    renews: Option<LeaseId>,
     outcome: Value,
 }
 
 impl Stored {
+    /// What it rests on, as it is stored now; none once its input is erased.
+    pub(super) fn rests_on(&self) -> Option<Fingerprint> {
+        let token = Fingerprint::from_bytes(self.token);
+        let hash = |text: &str| Fingerprint::of(text.as_bytes());
+        let parts = [hash(&self.frame), hash(&self.body), hash(self.values.as_deref()?)];
+        Some(rests_on(&self.decision, &self.role, &token, parts.each_ref()))
+    }
+
     /// Joins the parts.
     ///
     /// # Errors
@@ -120,6 +133,7 @@ impl Stored {
             configuration: frame.configuration,
             policy: frame.policy,
             table_line: body.table_line,
+            renews: body.renews,
             results: body.results,
             outcome: body.outcome,
             failed: body.failed,

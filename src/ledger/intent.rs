@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::EndHow;
 use super::counts::Counted;
+use super::heartbeats::Interval;
 use super::record::DecisionRow;
+use super::{EndHow, Record};
 use crate::domain::{DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
@@ -21,6 +22,8 @@ pub(super) struct Authorise {
     /// Hash of token and role, and when the token is dead for certain; none if its issuer's tokens may be used again.
     pub(super) replay: Option<(Fingerprint, i64)>,
     pub(super) idempotency: Option<Idempotency>,
+    /// The lease that it renews, which must not be over.
+    pub(super) renews: Option<LeaseId>,
 }
 
 /// A client's key for retries.
@@ -35,9 +38,14 @@ pub(super) struct Idempotency {
 /// How [`Authorise`] ends.
 #[derive(Debug)]
 pub(super) enum Authorisation {
-    Recorded { at: i64, superseded: Option<SupersededRow> },
+    Recorded {
+        at: i64,
+        superseded: Option<SupersededRow>,
+    },
     Replayed,
     IdempotencyConflict,
+    /// The lease to be renewed is over.
+    LeaseOver,
 }
 
 /// What a retry takes the place of.
@@ -62,6 +70,8 @@ pub(super) struct Lease {
     pub(super) revocable: bool,
     /// Of the client's key, so that a retry finds this lease.
     pub(super) idempotency: Option<Fingerprint>,
+    /// Silence after which it is ended, milliseconds.
+    pub(super) heartbeat: Option<i64>,
 }
 
 /// How [`Lease`] ends.
@@ -76,6 +86,36 @@ pub(super) enum Leasing {
     Blocked,
 }
 
+/// Records that a lease lives longer, by an authorisation that is still open.
+#[derive(Debug)]
+pub(super) struct Renew {
+    pub(super) lease: LeaseId,
+    pub(super) decision: DecisionId,
+    pub(super) dies_at: i64,
+}
+
+/// How [`Renew`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewing {
+    /// With when the lease dies now.
+    Recorded(i64),
+    /// The authorisation is used, abandoned or expired already.
+    NotOpen,
+    /// A block was set since the authorisation.
+    Blocked,
+    /// Somebody wants the lease ended.
+    LeaseOver,
+}
+
+/// Settles an authorised renewal of which nobody knows what came of it: the lease may live as long as it allowed.
+#[derive(Debug)]
+pub(super) struct Adopt {
+    pub(super) lease: LeaseId,
+    pub(super) decision: DecisionId,
+    /// Of the claim under which it is looked after; the path of its own request has none.
+    pub(super) fence: Option<i64>,
+}
+
 /// Closes an authorisation without a lease.
 #[derive(Debug)]
 pub(super) struct Close {
@@ -83,6 +123,8 @@ pub(super) struct Close {
     pub(super) why: Closing,
     /// True if nothing lives any more; false keeps it listed until it is dead by itself.
     pub(super) dead: bool,
+    /// Of the claim under which it was looked after; the path of its own request has none.
+    pub(super) fence: Option<i64>,
 }
 
 /// Why an authorisation is closed.
@@ -112,10 +154,48 @@ pub(super) struct Count {
     pub(super) rows: Arc<Vec<Counted>>,
 }
 
-/// Marks a lease as to be ended; the answer is false if there is no such lease.
+/// Marks a lease as to be ended, and claims its end for whoever asks.
 #[derive(Debug)]
 pub(super) struct AskEnd {
     pub(super) lease: LeaseId,
+}
+
+/// How [`AskEnd`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing is left to end.
+    Settled,
+    /// Another worker is at it.
+    Busy,
+    /// The asker ends it, under this fence.
+    Claimed(i64),
+}
+
+/// Claims what still has to be ended, is due, and is free; the answer is what was claimed.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) records: Vec<Record>,
+    /// True if it is due whatever its pause says.
+    pub(super) urgent: bool,
+}
+
+/// Gives claims back after attempts that failed; the answer is what has now failed too often.
+#[derive(Debug)]
+pub(super) struct Postpone {
+    pub(super) items: Vec<Postponed>,
+    /// Why, as a refusal code.
+    pub(super) code: &'static str,
+}
+
+/// A claim that is given back.
+#[derive(Debug)]
+pub(super) struct Postponed {
+    pub(super) record: Record,
+    pub(super) fence: i64,
+    /// False if its turn did not come.
+    pub(super) tried: bool,
+    /// Spreads the pause.
+    pub(super) jitter: u8,
 }
 
 /// Records that a lease was ended, or that nothing more can be done.
@@ -123,6 +203,28 @@ pub(super) struct AskEnd {
 pub(super) struct End {
     pub(super) lease: LeaseId,
     pub(super) how: EndHow,
+    /// Of the claim under which it was ended.
+    pub(super) fence: i64,
+}
+
+/// How [`End`] and [`Close`] end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Recorded,
+    /// It was so before.
+    Before,
+    /// The fence is not that of the newest claim.
+    Stale,
+}
+
+/// Records heartbeats and that this writer was ready; marks leases that were silent too long as to be ended, which are
+/// the answer.
+#[derive(Debug)]
+pub(super) struct Hear {
+    /// Lease and time, Unix milliseconds.
+    pub(super) beats: Vec<(LeaseId, i64)>,
+    /// None for heartbeats alone: nobody is ended then.
+    pub(super) ready: Option<Interval>,
 }
 
 /// Records that another configuration is in force.
@@ -163,6 +265,7 @@ pub(super) struct StoreCheckpoint {
     pub(super) jws: String,
 }
 
-/// Closes what is dead by itself and forgets what is no longer needed, a bounded amount at a time.
+/// Closes what is dead by itself and forgets what is no longer needed, a bounded amount at a time; the answer is leases
+/// that died before any target confirmed their end.
 #[derive(Debug)]
 pub(super) struct Upkeep;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::Ledger;
 use super::chain::Canon;
 use super::explained::time;
 use super::intent::{Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, SupersededRow};
 use super::record::{DecisionRow, PlannedRow};
 use super::states::{Authorised, Leased, Planned, Superseded};
-use super::{Ledger, Unavailable};
 use crate::clock::random_bytes;
 use crate::config::Replay;
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Minted, Refusal, Revocability};
@@ -42,6 +43,15 @@ impl Ledger {
                 return Err((planned, refusal.with_detail(error.to_string())));
             }
         };
+        self.record_authorisation(planned, intent).await
+    }
+
+    /// Has `intent`, which `planned` led to, recorded.
+    pub(super) async fn record_authorisation(
+        &self,
+        planned: Planned,
+        intent: Authorise,
+    ) -> Result<Authorised, (Planned, Refusal)> {
         let refusal = match self.store.run(intent).await {
             Ok(Authorisation::Recorded { at, superseded }) => {
                 let supersedes = superseded.and_then(|row| self.superseded(row));
@@ -54,6 +64,7 @@ impl Ledger {
                 Code::IdempotencyConflict,
                 "the Idempotency-Key was used for a different request within the last minute",
             ),
+            Ok(Authorisation::LeaseOver) => Refusal::new(Code::LeaseEnded, "the lease is over"),
             Err(why) => why.refusal(),
         };
         Err((planned, refusal))
@@ -65,15 +76,22 @@ impl Ledger {
         let (caller, role) = (facts.caller(), facts.role().name.as_str());
         let plan = PlannedRow {
             target: facts.target().name.to_string(),
-            handle: self.seal_handle(facts.decision(), planned.handle())?,
+            handle: Vec::new(),
             dies_by: dies_by(self.clock.now(), grant, planned.handle()).as_millisecond(),
         };
+        let renews = facts.ask().renews;
         let replay = match caller.replay() {
+            // A renewal shows no token: the lease secret is its proof.
+            _ if renews.is_some() => None,
             Replay::Once => Some((replay_key(caller, role), replay_until(caller).as_millisecond())),
             Replay::Off => None,
         };
-        let row = DecisionRow::of_grant(grant, Some(plan));
-        Ok(Authorise { row, replay, idempotency: idempotency(grant) })
+        let mut row = DecisionRow::of_grant(grant, Some(plan));
+        let handle = self.seal_handle(facts.decision(), planned.handle(), row.rests_on())?;
+        if let Some(plan) = &mut row.planned {
+            plan.handle = handle;
+        }
+        Ok(Authorise { row, replay, idempotency: idempotency(grant), renews })
     }
 
     /// Records the lease.
@@ -101,6 +119,7 @@ impl Ledger {
                 Revocability::DiesAtExpiry => false,
             },
             idempotency: idempotency(grant).map(|idempotency| idempotency.key),
+            heartbeat: grant.facts().role().lease.heartbeat.map(millis),
         };
         match self.store.run(intent).await.map(refused) {
             Ok(None) => Ok(Leased { auth, minted, id, secret }),
@@ -114,18 +133,10 @@ impl Ledger {
     pub async fn abandon(&self, auth: Authorised, refusal: &Refusal, ended: bool) {
         let decision = auth.grant().facts().decision();
         let why = Closing::Abandoned { code: refusal.code.as_str() };
-        if let Err(why) = self.store.run(Close { decision, why, dead: ended }).await {
+        if let Err(why) = self.store.run(Close { decision, why, dead: ended, fence: None }).await {
             // Nothing is lost: the authorisation stays open, which says that something may live.
             tracing::error!(%decision, %why, "an abandoned authorisation could not be closed");
         }
-    }
-
-    /// Marks an authorisation without a lease as looked after: `ended` says whether nothing lives any more.
-    ///
-    /// # Errors
-    /// [`Unavailable`]: it is listed again.
-    pub async fn resolve_unleased(&self, decision: DecisionId, ended: bool) -> Result<(), Unavailable> {
-        self.store.run(Close { decision, why: Closing::Resolved, dead: ended }).await.map(drop)
     }
 
     /// A handle that does not open is not forgotten: recovery lists it, and says so too.
@@ -136,18 +147,38 @@ impl Ledger {
         Some(Superseded { decision, lease, target: row.target, role: row.role, handle })
     }
 
-    fn seal_handle(&self, decision: DecisionId, handle: &Handle) -> Result<Vec<u8>, SigningError> {
-        let plain = serde_json::to_vec(handle).map_err(SigningError::Claims)?;
+    fn seal_handle(
+        &self,
+        decision: DecisionId,
+        handle: &Handle,
+        rests_on: Fingerprint,
+    ) -> Result<Vec<u8>, SigningError> {
+        let sealed = SealedPlan { handle: handle.clone(), rests_on: Some(rests_on.to_string()) };
+        let plain = serde_json::to_vec(&sealed).map_err(SigningError::Claims)?;
         self.sealer.seal(&handle_context(decision), &plain)
     }
 
     /// The handle, or none and a line in the log: sealed by another key, or changed.
     pub(super) fn open_handle(&self, decision: DecisionId, sealed: &[u8]) -> Option<Handle> {
-        let opened = self.sealer.open(&handle_context(decision), sealed).map_err(|error| error.to_string());
-        let handle =
-            opened.and_then(|plain| serde_json::from_slice(&plain).map_err(|error| error.to_string()));
-        handle.inspect_err(|error| tracing::error!(%decision, %error, "a handle does not open")).ok()
+        self.open_plan(decision, sealed).map(|plan| plan.handle)
     }
+
+    /// The handle with what its decision rested on, or none and a line in the log.
+    pub(super) fn open_plan(&self, decision: DecisionId, sealed: &[u8]) -> Option<SealedPlan> {
+        let opened = self.sealer.open(&handle_context(decision), sealed).map_err(|error| error.to_string());
+        let plan = opened.and_then(|plain| serde_json::from_slice(&plain).map_err(|error| error.to_string()));
+        plan.inspect_err(|error| tracing::error!(%decision, %error, "a handle does not open")).ok()
+    }
+}
+
+/// What is sealed with an authorisation.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SealedPlan {
+    #[serde(flatten)]
+    pub(super) handle: Handle,
+    /// [`DecisionRow::rests_on`], hex; none in authorisations of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rests_on: Option<String>,
 }
 
 /// A handle opens only under the decision that it was sealed for: rows cannot be exchanged.
@@ -180,6 +211,11 @@ fn dies_by(now: Timestamp, grant: &Grant, handle: &Handle) -> Timestamp {
         Handle::Vault { .. } | Handle::Jwt { .. } => ttl,
     };
     now.saturating_add(life + MINT_MARGIN).unwrap_or(Timestamp::MAX)
+}
+
+/// Whole milliseconds; the configuration bounds it to an hour.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn replay_until(caller: &Caller) -> Timestamp {

@@ -55,6 +55,10 @@ kinds! {
     EndAsked "end_asked";
     /// A lease was ended, or nothing more can be done to end it.
     Ended "ended";
+    /// A lease lives longer than it did.
+    Renewed "renewed";
+    /// Ending something failed so often, or for so long, that somebody must look.
+    EndGivenUp "end_given_up";
 }
 
 /// Body of [`Kind::Started`].
@@ -124,6 +128,32 @@ pub(super) struct SupersededBy {
 pub(super) struct EndAsked {
     /// Unix milliseconds.
     pub(super) at: i64,
+    /// Why, if nobody asked: `heartbeat_missed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+}
+
+/// Body of [`Kind::EndGivenUp`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EndGivenUp {
+    /// How often it was tried.
+    pub(super) attempts: i64,
+    /// How the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+    /// True if it died by itself before any target confirmed its end.
+    pub(super) expired: bool,
+}
+
+/// Body of [`Kind::Renewed`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RenewedBody {
+    /// The decision that allowed it.
+    pub(super) decision: String,
+    /// When the lease dies from now on, Unix milliseconds.
+    pub(super) dies_at: i64,
+    /// False if nobody knows whether the target did it: the time is then the latest possible one.
+    pub(super) confirmed: bool,
 }
 
 /// Body of [`Kind::Ended`].

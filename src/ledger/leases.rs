@@ -3,12 +3,12 @@
 //! An unknown lease and a wrong secret are one answer: nobody learns from it which lease ids exist.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::explained::time;
-use super::intent::{AskEnd, End};
+use super::intent::{AskEnd, Asked};
 use super::sqlite::queries::{self, LeaseRow};
-use super::{Ledger, LedgerError, Permitted, Unavailable};
+use super::{Claim, Ledger, LedgerError, Permitted, Record};
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
 use crate::secret::{Fingerprint, LeaseSecret};
 
@@ -25,10 +25,18 @@ pub struct LeaseStatus {
     pub issued_at: Timestamp,
     /// When it dies by itself.
     pub dies_at: Timestamp,
+    /// When somebody wanted it ended, if anybody did.
+    pub end_asked_at: Option<Timestamp>,
     /// When it was ended, if it was.
     pub ended_at: Option<Timestamp>,
     /// Whether it can be ended before `dies_at`.
     pub revocable: Revocability,
+    /// Seconds of silence after which it is ended, if its role asks for a heartbeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_seconds: Option<u64>,
+    /// When its holder was heard of last, to a few seconds; the start of the lease before the first heartbeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_beat_at: Option<Timestamp>,
 }
 
 /// An authorisation without a lease: a credential may live that nobody holds a record of.
@@ -50,6 +58,10 @@ pub struct Unleased {
     pub left_behind: bool,
     /// True if it was looked after and nothing can end it: it lives until it dies.
     pub settled: bool,
+    /// True if its turn to be ended has come, and no other worker is at it.
+    pub due: bool,
+    /// The lease that it would have renewed, if it is not one of its own.
+    pub renews: Option<LeaseId>,
 }
 
 /// A lease that has to be ended at its target now.
@@ -65,13 +77,17 @@ pub struct ToEnd {
     pub handle: Handle,
     /// When it dies by itself.
     pub dies_at: Timestamp,
+    /// True if its turn has come, and no other worker is at it.
+    pub due: bool,
 }
 
 /// What a request to end a lease leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// End it at its target, then tell [`Ledger::ended`].
-    ToEnd(ToEnd),
+    /// End it at its target, then tell [`Ledger::ended`], or give the claim back to [`Ledger::postpone`].
+    ToEnd(ToEnd, Claim),
+    /// Another worker is ending it.
+    Busy(LeaseStatus),
     /// Nothing is left to do: it is ended, dead by itself, or known to live until it dies.
     Settled(LeaseStatus),
 }
@@ -104,7 +120,7 @@ impl Ledger {
         Ok(status(&self.lease_of(id, secret).await?))
     }
 
-    /// Marks a lease as to be ended and says how. Asking again gives the same answer until it is ended.
+    /// Marks a lease as to be ended, claims its end for the caller, and says how.
     ///
     /// # Errors
     /// `lease_unknown`, `store_unavailable`; `internal` if its handle does not open.
@@ -124,22 +140,14 @@ impl Ledger {
     }
 
     async fn mark(&self, id: LeaseId, row: LeaseRow) -> Result<Ending, Refusal> {
-        if !self.store.run(AskEnd { lease: id }).await.map_err(|why| why.refusal())? {
-            let row = self.stored_lease(id).await?.ok_or_else(unknown)?;
-            return Ok(Ending::Settled(status(&row)));
+        let asked = self.store.run(AskEnd { lease: id }).await.map_err(|why| why.refusal())?;
+        if let Asked::Claimed(fence) = asked {
+            let claim = Claim { record: Record::Lease(id), fence };
+            let to_end = self.to_end(row).map(|to_end| Ending::ToEnd(to_end, claim));
+            return to_end.ok_or_else(|| Refusal::new(Code::Internal, "the lease's handle does not open"));
         }
-        let to_end = self.to_end(row);
-        to_end
-            .map(Ending::ToEnd)
-            .ok_or_else(|| Refusal::new(Code::Internal, "the lease's handle does not open"))
-    }
-
-    /// Records that a lease was ended, or that nothing can end it. Telling it twice changes nothing.
-    ///
-    /// # Errors
-    /// [`Unavailable`]: it stays among [`Ledger::leases_to_end`].
-    pub async fn ended(&self, id: LeaseId, how: EndHow) -> Result<(), Unavailable> {
-        self.store.run(End { lease: id, how }).await.map(drop)
+        let now = status(&self.stored_lease(id).await?.ok_or_else(unknown)?);
+        Ok(if asked == Asked::Busy { Ending::Busy(now) } else { Ending::Settled(now) })
     }
 
     /// Leases that somebody asked to end and that may still live: a target did not answer, or this server stopped in
@@ -148,8 +156,9 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn leases_to_end(&self) -> Result<Vec<ToEnd>, LedgerError> {
-        let now = self.clock.now().as_millisecond();
-        let rows = self.store.reader().read(move |connection| Ok(queries::leases_to_end(connection, now)?));
+        let (now, writer) = (self.clock.now().as_millisecond(), self.store.head().writer);
+        let rows =
+            self.store.reader().read(move |connection| Ok(queries::leases_to_end(connection, now, writer)?));
         Ok(rows.await?.into_iter().filter_map(|row| self.to_end(row)).collect())
     }
 
@@ -161,9 +170,11 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn unleased(&self, now: Timestamp) -> Result<Vec<Unleased>, LedgerError> {
-        let (now, before) = (now.as_millisecond(), self.store.earlier());
-        let rows =
-            self.store.reader().read(move |connection| Ok(queries::unleased(connection, now, before)?));
+        let (now, writer, before) = (now.as_millisecond(), self.store.head().writer, self.store.earlier());
+        let rows = self
+            .store
+            .reader()
+            .read(move |connection| Ok(queries::unleased(connection, now, writer, before)?));
         let open = |row: queries::UnleasedRow| {
             let decision = DecisionId::from_bytes(row.decision);
             Some(Unleased {
@@ -175,6 +186,8 @@ impl Ledger {
                 dies_by: time(row.dies_by),
                 left_behind: row.left_behind,
                 settled: row.settled,
+                due: row.due,
+                renews: renews(&row.body),
             })
         };
         Ok(rows.await?.into_iter().filter_map(open).collect())
@@ -189,7 +202,7 @@ impl Ledger {
         self.store.reader().read(move |connection| Ok(queries::live_leases(connection, now)?)).await
     }
 
-    async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
+    pub(super) async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
         let row = self.stored_lease(id).await?;
         // A lease that does not exist has a secret too, which nobody knows: both answers take the same path.
         let stored = row.as_ref().map_or([0; 32], |row| row.secret);
@@ -211,6 +224,7 @@ impl Ledger {
             target: row.target,
             role: row.role,
             dies_at: time(row.dies_at),
+            due: row.due,
         })
     }
 }
@@ -219,7 +233,16 @@ fn unknown() -> Refusal {
     Refusal::new(Code::LeaseUnknown, "there is no such lease, or this is not its secret")
 }
 
-fn status(row: &LeaseRow) -> LeaseStatus {
+/// The lease that a decision's body says it renews.
+fn renews(body: &str) -> Option<LeaseId> {
+    #[derive(Deserialize)]
+    struct Body {
+        renews: Option<LeaseId>,
+    }
+    serde_json::from_str::<Body>(body).ok()?.renews
+}
+
+pub(super) fn status(row: &LeaseRow) -> LeaseStatus {
     // What a target could not end is no longer called revocable.
     let revocable = row.revocable && row.end_how.as_deref() != Some(EndHow::DiesAtExpiry.as_str());
     LeaseStatus {
@@ -228,7 +251,10 @@ fn status(row: &LeaseRow) -> LeaseStatus {
         role: row.role.clone(),
         issued_at: time(row.issued_at),
         dies_at: time(row.dies_at),
+        end_asked_at: row.end_asked_at.map(time),
         ended_at: row.ended_at.map(time),
+        heartbeat_seconds: row.heartbeat.map(|(every, _)| u64::try_from(every / 1000).unwrap_or(0)),
+        last_beat_at: row.heartbeat.map(|(_, at)| time(at)),
         revocable: if revocable { Revocability::Now } else { Revocability::DiesAtExpiry },
     }
 }

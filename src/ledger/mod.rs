@@ -10,10 +10,12 @@
 mod chain;
 mod checkpoint;
 mod counts;
+mod endings;
 mod error;
 mod event;
 mod explained;
 mod frame;
+mod heartbeats;
 mod in_flight;
 mod intent;
 mod issue;
@@ -24,6 +26,7 @@ mod leases;
 mod reading;
 mod record;
 mod refuse;
+mod renewals;
 mod rewrap;
 mod search;
 mod settings;
@@ -40,13 +43,16 @@ pub(crate) mod testing;
 mod tests;
 
 pub use checkpoint::Checkpoint;
+pub use endings::{Claim, Counted, Record, Waiting};
 pub use error::{LedgerError, Unavailable};
 pub use event::{About, Event};
 pub use explained::DecisionRecord;
+pub use heartbeats::HEAR_EVERY;
 pub use in_flight::InFlight;
 pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
 pub use reading::{AuditFrom, AuditListed, Listed, Reading};
+pub use renewals::Renewable;
 pub use rewrap::{Handles, Rewrapped};
 pub use search::{
     AuditEntry, AuditPage, AuditPlace, DecisionEntry, LeaseEntry, LeaseState, Look, MAX_LOOK, MAX_PAGE, Page,
@@ -54,13 +60,16 @@ pub use search::{
 };
 pub use settings::LedgerSettings;
 pub use sqlite::{Durability, Reader};
-pub use states::{AskedFor, Authorised, Leased, Permitted, Planned, Refused, Superseded};
+pub use states::{
+    AskedFor, Authorised, AuthorisedRenewal, Leased, Permitted, Planned, Refused, Renewed, Superseded,
+};
 pub use verify::{Finding, FindingKind, Report};
 
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use self::counts::Counts;
+use self::heartbeats::Hearing;
 use self::spool::Spool;
 use self::sqlite::Store;
 use crate::clock::Clock;
@@ -75,6 +84,7 @@ pub struct Ledger {
     clock: Clock,
     counts: Mutex<Counts>,
     spool: Mutex<Spool>,
+    hearing: Mutex<Hearing>,
     /// Sequence number that the newest checkpoint of this process covers.
     checkpointed: AtomicI64,
 }
@@ -93,6 +103,7 @@ impl Ledger {
             clock,
             counts: Mutex::new(Counts::new(settings.refusals_per_minute)),
             spool: Mutex::new(Spool::default()),
+            hearing: Mutex::default(),
             checkpointed: AtomicI64::new(0),
         })
     }
@@ -140,13 +151,21 @@ impl Ledger {
     /// authorisations that are dead by themselves. Call it every second or so.
     pub async fn upkeep(&self) {
         self.flush(false).await;
-        if let Err(why) = self.store.run(intent::Upkeep).await {
-            tracing::warn!(%why, "the ledger's upkeep waits for the store");
+        match self.store.run(intent::Upkeep).await {
+            Ok(unconfirmed) => {
+                for lease in unconfirmed {
+                    tracing::error!(%lease, "it was to be ended, and died by itself before any target confirmed it");
+                }
+            }
+            Err(why) => tracing::warn!(%why, "the ledger's upkeep waits for the store"),
         }
     }
 
     /// Writes what is only in memory, before a shutdown.
     pub async fn close(&self) {
         self.flush(true).await;
+        if let Err(why) = self.hear().await {
+            tracing::warn!(%why, "the last heartbeats are not recorded; they count as time without a server");
+        }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::chain::Canon;
 use super::frame;
 use super::states::AskedFor;
-use crate::domain::{DecisionId, Operation, Refusal, ScopeName, Ttl};
+use crate::domain::{DecisionId, LeaseId, Operation, Refusal, ScopeName, Ttl};
 use crate::facts::SourceFailure;
 use crate::identity::Caller;
 use crate::policy::{Grant, Judged, JudgedOperation, PackageResult, Permit};
@@ -129,6 +129,8 @@ impl DecisionRow {
     }
 
     /// The row of a grant that is planned, or, without a plan, of a dry run that policy allows.
+    ///
+    /// What it rests on is in [`Self::rests_on`], for whoever reads it back and must be sure of it.
     pub(super) fn of_grant(grant: &Grant, planned: Option<PlannedRow>) -> Self {
         let allowed = Allowed { ttl: grant.ttl(), scopes: grant.scopes(), tags: grant.tags() };
         let (outcome, told) = match planned {
@@ -136,6 +138,12 @@ impl DecisionRow {
             None => ("would_allow", Outcome::WouldAllow(allowed)),
         };
         Self { outcome, planned, ..Self::of_judged(grant.judged(), told) }
+    }
+
+    /// What the decision rests on, in one hash: kept sealed beside the handle, so that a renewal can be sure of it.
+    pub(super) fn rests_on(&self) -> Fingerprint {
+        let Self { id, role, token, frame, body, input, .. } = self;
+        rests_on(id.as_bytes(), role, token, [&frame.hash, &Fingerprint::of(body.as_bytes()), &input.hash])
     }
 
     /// The row of a decision that ends in `refusal`.
@@ -151,6 +159,7 @@ impl DecisionRow {
             results: judged.results(),
             failed: facts.failed(),
             table_line: facts.row().map(|row| row.line),
+            renews: facts.ask().renews,
             outcome,
         };
         let revisions = Revisions { configuration: judged.configuration(), policy: Some(judged.revision()) };
@@ -179,7 +188,8 @@ impl DecisionRow {
         let facts = judged.facts();
         let split = split(facts.input_json());
         let failed = BTreeMap::new();
-        let body = Body { results: judged.results(), failed: &failed, table_line: None, outcome };
+        let body =
+            Body { results: judged.results(), failed: &failed, table_line: None, renews: None, outcome };
         let revisions = Revisions { configuration: judged.configuration(), policy: Some(judged.revision()) };
         let frame =
             frame_text(facts.caller().tenant().as_str(), &facts.origins().to_json(), &revisions, &split);
@@ -216,8 +226,13 @@ impl DecisionRow {
         }
         let split = split(&input.to_string());
         let failed = BTreeMap::new();
-        let body =
-            Body { results: &[], failed: &failed, table_line: None, outcome: Outcome::Refused(refusal) };
+        let body = Body {
+            results: &[],
+            failed: &failed,
+            table_line: None,
+            renews: None,
+            outcome: Outcome::Refused(refusal),
+        };
         let frame =
             frame_text(caller.tenant().as_str(), "{}", &Revisions { configuration, policy: None }, &split);
         Self {
@@ -247,6 +262,17 @@ impl DecisionRow {
     }
 }
 
+/// The hash of [`DecisionRow::rests_on`], of the hashes of frame, body and input.
+pub(super) fn rests_on(
+    decision: &[u8],
+    role: &str,
+    token: &Fingerprint,
+    parts: [&Fingerprint; 3],
+) -> Fingerprint {
+    let start = Canon::new("tollgate/rests-on/1").bytes(decision).text(role).bytes(token.as_bytes());
+    parts.iter().fold(start, |canon, part| canon.bytes(part.as_bytes())).finish()
+}
+
 /// The part that differs from decision to decision, input aside.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -256,6 +282,8 @@ struct Body<'a> {
     failed: &'a BTreeMap<String, SourceFailure>,
     #[serde(skip_serializing_if = "Option::is_none")]
     table_line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renews: Option<LeaseId>,
     outcome: Outcome<'a>,
 }
 

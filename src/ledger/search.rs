@@ -121,6 +121,8 @@ pub struct LeaseEntry {
     /// When its target confirmed the end, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Whether it was renewed, so that `dies_at` is that of a later decision.
+    pub renewed: bool,
     /// Whether it can be ended before `dies_at`.
     pub revocable: Revocability,
     /// What that comes to.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::domain::{Credential, DecisionId, Handle, LeaseId, Minted, Operation, Tenants};
+use crate::domain::{Credential, DecisionId, Handle, LeaseId, Minted, Operation, Prolonged, Tenants};
 use crate::identity::Caller;
 use crate::policy::{Grant, Judged, JudgedOperation, Permit};
 use crate::secret::{Fingerprint, LeaseSecret};
@@ -105,6 +105,57 @@ impl Leased {
     /// When and how it dies.
     pub const fn minted(&self) -> &Minted {
         &self.minted
+    }
+}
+
+/// A durable authorisation to renew one lease, once. Only
+/// [`Ledger::authorise_renewal`](super::Ledger::authorise_renewal) can make one.
+#[derive(Debug)]
+pub struct AuthorisedRenewal {
+    pub(super) auth: Authorised,
+    pub(super) lease: LeaseId,
+    pub(super) first: DecisionId,
+}
+
+impl AuthorisedRenewal {
+    /// The authorisation, for the provider: it cannot be leased.
+    pub const fn authorised(&self) -> &Authorised {
+        &self.auth
+    }
+    /// The grant.
+    pub const fn grant(&self) -> &Grant {
+        self.auth.grant()
+    }
+}
+
+/// A durable renewal: all that the surfaces can answer to one. Only [`Ledger::renew`](super::Ledger::renew) can make one.
+#[derive(Debug)]
+pub struct Renewed {
+    pub(super) renewal: AuthorisedRenewal,
+    pub(super) prolonged: Prolonged,
+    pub(super) dies_at: Timestamp,
+}
+
+impl Renewed {
+    /// The grant that allowed it.
+    pub const fn grant(&self) -> &Grant {
+        self.renewal.grant()
+    }
+    /// The lease.
+    pub const fn id(&self) -> LeaseId {
+        self.renewal.lease
+    }
+    /// The decision that the lease came from.
+    pub const fn first(&self) -> DecisionId {
+        self.renewal.first
+    }
+    /// What the target gave.
+    pub const fn prolonged(&self) -> &Prolonged {
+        &self.prolonged
+    }
+    /// When the lease dies: the last of its credentials.
+    pub const fn dies_at(&self) -> Timestamp {
+        self.dies_at
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Authorised, Leased, Ledger, LedgerSettings, Planned, Report};
+use super::{Authorised, Counted, EndHow, Ending, Leased, Ledger, LedgerSettings, Planned, Record, Report};
 use crate::clock::Clock;
-use crate::config::{JwtTarget, TargetKind};
+use crate::config::{JwtTarget, LeaseTerms, Role, TargetKind};
 use crate::domain::{Ask, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
 use crate::facts::testing::{ask, facts, role};
@@ -100,10 +100,73 @@ impl Bench {
         plan(facts(token, self.clock.now(), role(), target(), ask))
     }
 
+    /// A planned grant for `token`, of a role with these terms.
+    pub(super) fn planned_terms(&self, token: &str, lease: LeaseTerms) -> Planned {
+        let role = Role { lease, ..role() };
+        let ask = ask(&role);
+        plan(facts(token, self.clock.now(), role, target(), ask))
+    }
+
+    /// A planned renewal of `lease` with all defaults.
+    pub(super) fn planned_renewal(&self, lease: LeaseId) -> Planned {
+        let mut ask = ask(&role());
+        ask.renews = Some(lease);
+        self.planned_ask("token", ask)
+    }
+
     /// Decisions of the authorisations that may have led to something alive.
     pub(super) async fn unleased(&self) -> Vec<DecisionId> {
         let unleased = self.ledger.unleased(self.clock.now()).await.unwrap();
         unleased.into_iter().map(|entry| entry.decision).collect()
+    }
+
+    /// Lets the turn of everything that waits for its end come at once.
+    pub(super) async fn skip_pauses(&self) {
+        self.ledger
+            .store
+            .poke(|store| {
+                store.execute("UPDATE endings SET next_try_at = 0", []).unwrap();
+            })
+            .await;
+    }
+
+    /// Changes the store behind the ledger's back.
+    pub(super) async fn change(&self, sql: &'static str) {
+        self.ledger
+            .store
+            .poke(move |store| {
+                assert!(store.execute(sql, []).unwrap() > 0, "{sql} changes nothing");
+            })
+            .await;
+    }
+
+    /// How many records of a kind the chain has.
+    pub(super) async fn records(&self, kind: &'static str) -> i64 {
+        let read = self.ledger.store.reader().read(move |store| {
+            Ok(store.query_row("SELECT count(*) FROM audit WHERE kind = ?1", [kind], |row| row.get(0))?)
+        });
+        read.await.unwrap()
+    }
+
+    /// Claims what is to be ended and records how it ended.
+    pub(super) async fn end(&self, lease: LeaseId, how: EndHow) {
+        let claim = self.ledger.claim_now(Record::Lease(lease)).await.unwrap().unwrap();
+        assert_eq!(self.ledger.ended(lease, how, claim).await, Ok(Counted::Yes));
+    }
+
+    /// Has its holder end a lease.
+    pub(super) async fn end_by_holder(&self, lease: &Leased, how: EndHow) {
+        let Ending::ToEnd(_, claim) = self.ledger.begin_end(lease.id(), lease.secret()).await.unwrap() else {
+            panic!("nothing to end")
+        };
+        assert_eq!(self.ledger.ended(lease.id(), how, claim).await, Ok(Counted::Yes));
+    }
+
+    /// Claims an authorisation without a lease, and says that it was looked after.
+    pub(super) async fn resolve(&self, decision: DecisionId, dead: bool) {
+        let claim = self.ledger.claim_now(Record::Authorisation(decision)).await.unwrap().unwrap();
+        let done = self.ledger.resolve_unleased(decision, dead, claim).await;
+        assert_eq!(done, Ok(Counted::Yes));
     }
 
     /// Verifies the store.

@@ -8,6 +8,7 @@
 mod aws;
 mod federation;
 mod jwt;
+mod renewal;
 mod template;
 mod upstream;
 mod vault;

@@ -59,6 +59,8 @@ mod real;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod renewals;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod scopes;

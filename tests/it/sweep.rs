@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -91,6 +92,8 @@ async fn a_target_that_hangs_does_not_hold_up_the_ends_at_the_others() {
     let (id, secret) = wanted_ended(&site, "well").await;
     app.stop().await;
 
+    // The pause after the ends that failed.
+    site.clock.set(site.now() + Duration::from_secs(5));
     dead.hangs.store(true, Ordering::SeqCst);
     well.revokes.store(true, Ordering::SeqCst);
     let before = dead.logins.load(Ordering::SeqCst);

@@ -170,8 +170,8 @@ impl Walk {
 
     async fn ended(&mut self, granted: &Granted) -> Result<(), Failure> {
         let title = "Ended: with the lease secret, by the job that holds it";
-        let details = match self.broker.end(&granted.lease).await {
-            Ok(()) => json!({ "lease": granted.lease.id, "revocable": granted.lease.revocable,
+        let details = match self.broker.end(&granted.lease.id, &granted.lease.secret).await {
+            Ok(_) => json!({ "lease": granted.lease.id, "revocable": granted.lease.revocable,
                 "note": "a signed token cannot be recalled: the record says when it dies" }),
             Err(attempt) => json!({ "error": Failure::from(attempt).message }),
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::declared;
 use super::known::{self, Known, SourceName, TableName};
+use super::life;
 use super::provider::{self, LoginRoles};
 use super::scope;
 use crate::config::reader::{Field, Reader};
@@ -82,6 +83,7 @@ pub(super) fn role(
     let parts = parts(name, r, known, target.as_ref(), binding.as_ref());
 
     let ttl = r.section("ttl", "{ default = \"15m\", max = \"1h\" }", ttl).flatten();
+    let lease = life::terms(r, ttl.as_ref());
     let policies = policies(r);
     let declared = r.map("declared", "a table, such as [declared.ticket]", |key, field| {
         declared::key(key, &field, known)
@@ -108,6 +110,7 @@ pub(super) fn role(
         scopes: scopes.into_iter().map(|(name, scope)| Some((name, scope?))).collect::<Option<_>>()?,
         default_scopes,
         ttl: ttl?,
+        lease,
         policies,
         declared,
         sources,

@@ -65,7 +65,7 @@ fn answer(leased: &Leased) -> CredentialsAnswer<'_> {
     CredentialsAnswer {
         grant: GrantAnswer::of(leased.grant(), leased.minted().window),
         lease: LeaseAnswer::of(leased),
-        credential: CredentialAnswer::of(leased),
+        credential: CredentialAnswer::of(leased.credential()),
     }
 }
 
@@ -80,6 +80,7 @@ fn ask(headers: &HeaderMap, body: &[u8], source_ip: Option<IpAddr>) -> Result<As
         declared: declared(fields.object("declared")?)?,
         idempotency_key: idempotency_key(headers)?,
         dry_run: fields.flag("dry_run")?,
+        renews: None,
         source_ip,
         trace_parent: None,
     })

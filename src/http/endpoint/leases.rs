@@ -1,5 +1,5 @@
 //! `GET` and `DELETE /v1/leases/{id}`: by the lease secret (`Authorization: Bearer tgl_…`), or by an identity that policy
-//! lets read or end leases of its tenant.
+//! lets read or end leases of its tenant. `POST …/heartbeat` and `POST …/renew`: by the lease secret alone.
 //!
 //! An unknown id, another tenant's id and a wrong secret are answered alike, so that ids cannot be probed.
 
@@ -8,18 +8,24 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::id;
-use crate::domain::{Code, LeaseId};
+use crate::broker::{LeaseView, NotRenewed, RenewalTerms, Wish};
+use crate::domain::{Code, LeaseId, Prolonged, Refusal, Ttl};
 use crate::http::Context;
-use crate::http::answer::{LastKnown, json};
+use crate::http::answer::{CredentialAnswer, GrantAnswer, LastKnown, LeaseAnswer, json, note};
 use crate::http::bearer::{self, LeaseProof};
+use crate::http::body::{self, MediaType};
 use crate::http::failure::Failure;
+use crate::http::fields::Fields;
+use crate::http::json::object;
 use crate::http::observe::Noted;
 use crate::ledger::{LeaseEntry, LeaseStatus};
+use crate::secret::LeaseSecret;
 
 /// A lease, and what is known of its credential.
 #[derive(Serialize)]
@@ -27,6 +33,18 @@ struct StatusAnswer<'a> {
     #[serde(flatten)]
     status: &'a LeaseStatus,
     last_known: LastKnown,
+    #[serde(flatten)]
+    renewal: Option<RenewalTerms>,
+}
+
+/// A lease that lives longer, with the credential that takes the place of the former one, if one does.
+#[derive(Serialize)]
+struct RenewedAnswer<'a> {
+    #[serde(flatten)]
+    grant: GrantAnswer<'a>,
+    lease: LeaseAnswer<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<CredentialAnswer<'a>>,
 }
 
 pub(super) async fn get(
@@ -39,14 +57,61 @@ pub(super) async fn get(
     let refused = |refusal| Failure::refused(refusal, context.denials());
     match proof {
         LeaseProof::Holder(secret) => {
-            let status = context.broker.lease_status(id, &secret).await.map_err(refused)?;
-            answer(&status, context.clock.now())
+            let view = context.broker.lease_status(id, &secret).await.map_err(refused)?;
+            answer(&view, context.clock.now())
         }
         LeaseProof::Operator(token) => {
             let source_ip = context.source_ip(&parts)?;
             entry(&context.broker.read_lease(&token, id, source_ip).await.map_err(refused)?)
         }
     }
+}
+
+/// Says that its holder is there. Cheap: it is written with others, within seconds.
+pub(super) async fn heartbeat(
+    State(context): State<Arc<Context>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let (id, secret) = held(path, &headers)?;
+    let refused = |refusal| Failure::refused(refusal, context.denials());
+    let view = context.broker.beat_lease(id, &secret).await.map_err(refused)?;
+    answer(&view, context.clock.now())
+}
+
+/// Lets the lease live longer, if policy still allows it.
+pub(super) async fn renew(
+    State(context): State<Arc<Context>>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let (id, secret) = held(path, &parts.headers)?;
+    let source_ip = context.source_ip(&parts)?;
+    let ttl = if parts.headers.contains_key(CONTENT_TYPE) {
+        let body = body::read(&parts.headers, body, MediaType::Json, context.limits.body_bytes).await;
+        wished(&body.map_err(Failure::request)?).map_err(Failure::request)?
+    } else {
+        None
+    };
+    let wish = Wish { ttl, source_ip, trace_parent: context.trace_parent(&parts) };
+    let renewed = context.broker.renew_lease(id, &secret, wish).await;
+    let renewed = renewed.map_err(|refused| match refused {
+        NotRenewed::Refused(refusal) => Failure::refused(refusal, context.denials()),
+        NotRenewed::Denied(denied) => Failure::denied(denied, context.denials()),
+    })?;
+    let (window, credential) = match renewed.prolonged() {
+        Prolonged::Extended { .. } => (None, None),
+        Prolonged::Replaced(minted) => (minted.window, Some(CredentialAnswer::of(&minted.credential))),
+    };
+    let grant = GrantAnswer::of(renewed.grant(), window);
+    let answer = RenewedAnswer { grant, lease: LeaseAnswer::renewed(&renewed), credential };
+    Ok(note(json(&answer)?, renewed.grant()))
+}
+
+/// The lifetime that the body of a renewal wishes for.
+fn wished(body: &[u8]) -> Result<Option<Ttl>, Refusal> {
+    Fields::new(object(body)?, &["ttl"])?.ttl("ttl")
 }
 
 /// Ends the lease; ending it again answers the same.
@@ -60,14 +125,24 @@ pub(super) async fn delete(
     let refused = |refusal| Failure::refused(refusal, context.denials());
     match proof {
         LeaseProof::Holder(secret) => {
-            let status = context.broker.end_lease(id, secret).await.map_err(refused)?;
-            answer(&status, context.clock.now())
+            let view = context.broker.end_lease(id, secret).await.map_err(refused)?;
+            answer(&view, context.clock.now())
         }
         LeaseProof::Operator(token) => {
             let source_ip = context.source_ip(&parts)?;
             entry(&context.broker.end_lease_of_other(token, id, source_ip).await.map_err(refused)?)
         }
     }
+}
+
+/// The lease that the path names, and its secret: no identity holds a lease.
+fn held(
+    path: Result<Path<String>, PathRejection>,
+    headers: &HeaderMap,
+) -> Result<(LeaseId, LeaseSecret), Failure> {
+    let secret = bearer::lease_secret(headers).map_err(Failure::request)?;
+    let id = id(path, Code::LeaseUnknown).map_err(Failure::request)?;
+    Ok((id, secret))
 }
 
 fn named(
@@ -85,8 +160,10 @@ fn entry(entry: &LeaseEntry) -> Result<Response, Failure> {
     Ok(response)
 }
 
-fn answer(status: &LeaseStatus, now: Timestamp) -> Result<Response, Failure> {
-    let mut response = json(&StatusAnswer { status, last_known: LastKnown::of(status, now) })?;
+fn answer(view: &LeaseView, now: Timestamp) -> Result<Response, Failure> {
+    let LeaseView { status, renewal } = view;
+    let mut response =
+        json(&StatusAnswer { status, last_known: LastKnown::of(status, now), renewal: *renewal })?;
     response.extensions_mut().insert(Noted { decision: Some(status.decision), principal: None });
     Ok(response)
 }
@@ -104,8 +181,11 @@ mod tests {
             role: "deploy".into(),
             issued_at: at(0),
             dies_at: at(900),
+            end_asked_at: ended_at.map(at),
             ended_at: ended_at.map(at),
             revocable,
+            heartbeat_seconds: None,
+            last_beat_at: None,
         }
     }
 
@@ -121,7 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_says_when_it_dies_and_what_is_known() {
-        let response = answer(&status(None, Revocability::Now), Timestamp::UNIX_EPOCH).unwrap();
+        let view = LeaseView { status: status(None, Revocability::Now), renewal: None };
+        let response = answer(&view, Timestamp::UNIX_EPOCH).unwrap();
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         insta::assert_snapshot!(String::from_utf8(body.to_vec()).unwrap());
     }
@@ -136,5 +217,6 @@ mod tests {
         assert_eq!(named(id(), &headers).err().unwrap().code(), Code::LeaseUnknown);
         headers.insert("authorization", "Bearer eyJ.an.oidc-token".parse().unwrap());
         assert!(matches!(named(id(), &headers), Ok((_, LeaseProof::Operator(_)))));
+        assert_eq!(held(id(), &headers).unwrap_err().code(), Code::LeaseUnknown, "no identity holds a lease");
     }
 }

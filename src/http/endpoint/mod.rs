@@ -36,6 +36,8 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
         .route("/v1/authorisations", get(lists::authorisations))
         .route("/v1/decisions", get(lists::decisions))
+        .route("/v1/leases/{id}/heartbeat", post(leases::heartbeat))
+        .route("/v1/leases/{id}/renew", post(leases::renew))
         .route("/v1/decisions/{id}", get(decisions::get))
         .route("/v1/audit", get(audit::get))
         .route("/.well-known/openid-configuration", get(metadata::openid))

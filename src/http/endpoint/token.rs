@@ -109,6 +109,7 @@ fn exchange<'a>(
         declared: declared(&mut form, role_of(&role))?,
         idempotency_key: idempotency_key(headers)?,
         dry_run: false,
+        renews: None,
         source_ip,
         trace_parent: None,
         role,

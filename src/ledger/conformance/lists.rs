@@ -111,8 +111,7 @@ async fn searches_narrow_by_every_filter(bench: Bench) {
     let nothing = Search { since: Some(middle), until: Some(middle), ..base.clone() };
     assert_eq!(count(nothing).await, 0);
 
-    bench.ledger.begin_end(first.id(), first.secret()).await.unwrap();
-    bench.ledger.ended(first.id(), EndHow::AtTarget).await.unwrap();
+    bench.end_by_holder(&first, EndHow::AtTarget).await;
     let states =
         async |state| leases(&bench, &all, &Search { state: Some(state), ..Search::default() }).await;
     assert_eq!(states(LeaseState::Ended).await, [LeaseState::Ended]);
@@ -126,8 +125,7 @@ async fn searches_narrow_by_every_filter(bench: Bench) {
 
 async fn c_06_what_cannot_be_ended_is_listed_as_live_until_it_dies(bench: Bench) {
     let lease = leased(&bench, "token", None).await;
-    bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap();
-    bench.ledger.ended(lease.id(), EndHow::DiesAtExpiry).await.unwrap();
+    bench.end_by_holder(&lease, EndHow::DiesAtExpiry).await;
     let live = Search { state: Some(LeaseState::Live), ..Search::default() };
     assert_eq!(leases(&bench, &Tenants::All, &live).await, [LeaseState::Live]);
     bench.pass(Duration::from_mins(15));

@@ -4,12 +4,15 @@ use rusqlite::{OptionalExtension, params};
 
 use super::Apply;
 use super::batch::{Batch, Entry};
+use super::endings::{forget, holds};
+use super::heartbeats::listen;
 use super::leases::ask_end;
 use crate::domain::{DecisionId, LeaseId};
+use crate::ledger::Record;
 use crate::ledger::chain::Canon;
 use crate::ledger::event::About;
 use crate::ledger::intent::{
-    Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, SupersededRow,
+    Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, Settled, SupersededRow,
 };
 use crate::ledger::kind::{Closed, Kind, SupersededBy};
 use crate::secret::Fingerprint;
@@ -32,6 +35,11 @@ impl Apply for Authorise {
             && !self.claim_token(batch, token, *expires, before.as_ref())?
         {
             return Ok(Authorisation::Replayed);
+        }
+        if let Some(lease) = self.renews
+            && !super::renewals::goes_on(batch, lease)?
+        {
+            return Ok(Authorisation::LeaseOver);
         }
         self.insert(batch)?;
         if let Some(idempotency) = &self.idempotency {
@@ -133,7 +141,7 @@ fn supersede(
     by: DecisionId,
 ) -> rusqlite::Result<Option<SupersededRow>> {
     let alive = match before.lease {
-        Some(lease) => ask_end(batch, LeaseId::from_bytes(lease))?,
+        Some(lease) => ask_end(batch, LeaseId::from_bytes(lease), None)?,
         None => {
             batch
                 .sql("UPDATE authorisations SET state = 'superseded' WHERE decision = ?1 AND dies_by > ?2")?
@@ -174,6 +182,9 @@ impl Apply for Lease {
         }
         batch.sql("DELETE FROM authorisations WHERE decision = ?1")?.execute([self.decision.as_bytes()])?;
         self.insert(batch)?;
+        if let Some(every) = self.heartbeat {
+            listen(batch, self.id, &self.tenant, every, self.issued_at)?;
+        }
         if let Some(key) = &self.idempotency {
             batch
                 .sql("UPDATE idempotency SET lease = ?1 WHERE key = ?2 AND decision = ?3")?
@@ -252,9 +263,16 @@ impl LeaseColumns<'_> {
 }
 
 impl Apply for Close {
-    type Output = bool;
+    type Output = Settled;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Settled> {
+        let record = Record::Authorisation(self.decision);
+        if let Some(fence) = self.fence {
+            if !holds(batch, record, fence)? {
+                return Ok(Settled::Stale);
+            }
+            forget(batch, record)?;
+        }
         let (state, kind, code) = match self.why {
             Closing::Abandoned { code } => ("abandoned", Kind::Abandoned, Some(code.to_owned())),
             Closing::Resolved => ("unknown", Kind::Resolved, None),
@@ -272,12 +290,12 @@ impl Apply for Close {
                 .query_row(params![id, state], |row| row.get(0))
                 .optional()?
         };
-        let Some(tenant) = tenant else { return Ok(false) };
+        let Some(tenant) = tenant else { return Ok(Settled::Before) };
         let closed = Closed { code, dead: self.dead };
         batch.append_body(kind, &tenant, id, &closed, |data| About::Authorisation {
             decision: self.decision,
             data,
         })?;
-        Ok(true)
+        Ok(Settled::Recorded)
     }
 }

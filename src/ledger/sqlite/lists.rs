@@ -118,7 +118,7 @@ fn begun(time: Timestamp, earlier: i64) -> DecisionId {
 
 const LEASES: &str =
     "SELECT l.id, l.decision, l.tenant, d.principal, d.role, d.target, l.issued_at, l.dies_at, l.end_asked_at,
-        l.ended_at, l.end_how, l.revocable
+        l.ended_at, l.end_how, l.revocable, l.first_dies_at IS NOT NULL
      FROM leases l JOIN decisions d ON d.id = l.decision";
 
 /// Leases.
@@ -195,6 +195,7 @@ fn lease_entry(row: &Row<'_>, now: i64) -> rusqlite::Result<LeaseEntry> {
         dies_at: time(dies_at),
         end_asked_at: row.get::<_, Option<i64>>(8)?.map(time),
         ended_at: row.get::<_, Option<i64>>(9)?.map(time),
+        renewed: row.get(12)?,
         revocable: if revocable { Revocability::Now } else { Revocability::DiesAtExpiry },
         state,
     })

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::keys::{KEY_COLUMNS, StoredKey};
 use crate::domain::{DecisionId, LeaseId};
+use crate::ledger::Waiting;
 use crate::ledger::error::LedgerError;
 use crate::ledger::explained::Stored;
 use crate::signing::KeyRecord;
@@ -28,14 +29,29 @@ pub(in crate::ledger) struct LeaseRow {
     pub(in crate::ledger) role: String,
     pub(in crate::ledger) target: String,
     pub(in crate::ledger) handle: Vec<u8>,
+    pub(in crate::ledger) end_asked_at: Option<i64>,
+    /// The longest silence, milliseconds, and when it was heard of last.
+    pub(in crate::ledger) heartbeat: Option<(i64, i64)>,
+    pub(in crate::ledger) due: bool,
 }
+
+/// True if something that is to be ended has its turn at ?1 and is not claimed by another worker of writer ?2.
+const DUE: &str = "(q.subject IS NULL OR (q.next_try_at <= ?1
+        AND (q.claimed_until IS NULL OR q.claimed_until <= ?1 OR q.claimed_by <> ?2)))";
 
 const LEASE: &str =
     "SELECT l.id, l.decision, l.secret, l.issued_at, l.dies_at, l.revocable, l.ended_at, l.end_how,
-        d.role, d.target, d.handle
-     FROM leases l JOIN decisions d ON d.id = l.decision";
+        d.role, d.target, d.handle, l.end_asked_at, h.every, h.beat_at";
+
+const FROM_LEASES: &str = "FROM leases l JOIN decisions d ON d.id = l.decision
+     LEFT JOIN heartbeats h ON h.lease = l.id";
 
 impl LeaseRow {
+    /// True if nobody may go on with it: somebody wants it ended, or its time is over.
+    pub(in crate::ledger) fn is_over(&self, now: i64) -> bool {
+        self.end_asked_at.is_some() || self.end_how.is_some() || self.dies_at <= now
+    }
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -49,6 +65,9 @@ impl LeaseRow {
             role: row.get(8)?,
             target: row.get(9)?,
             handle: row.get(10)?,
+            end_asked_at: row.get(11)?,
+            heartbeat: row.get::<_, Option<i64>>(12)?.zip(row.get(13)?),
+            due: row.get(14)?,
         })
     }
 }
@@ -64,6 +83,8 @@ pub(in crate::ledger) struct UnleasedRow {
     pub(in crate::ledger) dies_by: i64,
     pub(in crate::ledger) left_behind: bool,
     pub(in crate::ledger) settled: bool,
+    pub(in crate::ledger) due: bool,
+    pub(in crate::ledger) body: String,
 }
 
 /// A decision's stored parts.
@@ -101,24 +122,35 @@ pub(in crate::ledger) fn decision(
 /// A lease.
 pub(in crate::ledger) fn lease(connection: &Connection, id: LeaseId) -> rusqlite::Result<Option<LeaseRow>> {
     connection
-        .prepare_cached(&format!("{LEASE} WHERE l.id = ?1"))?
+        .prepare_cached(&format!("{LEASE}, 0 {FROM_LEASES} WHERE l.id = ?1"))?
         .query_row([id.as_bytes()], LeaseRow::read)
         .optional()
 }
 
-/// Leases that somebody asked to end and that may still live, longest waiting first.
-pub(in crate::ledger) fn leases_to_end(connection: &Connection, now: i64) -> rusqlite::Result<Vec<LeaseRow>> {
+/// Leases that somebody asked to end and that may still live, longest waiting first; `writer` is the one that asks.
+pub(in crate::ledger) fn leases_to_end(
+    connection: &Connection,
+    now: i64,
+    writer: i64,
+) -> rusqlite::Result<Vec<LeaseRow>> {
     connection
         .prepare_cached(&format!(
-            "{LEASE} JOIN (
-                SELECT w.id, row_number() OVER (PARTITION BY e.target ORDER BY w.end_asked_at) AS place
-                FROM leases w JOIN decisions e ON e.id = w.decision
-                WHERE w.end_asked_at IS NOT NULL AND w.end_how IS NULL AND w.dies_at > ?1
+            "{LEASE}, p.due {FROM_LEASES} JOIN (
+                SELECT id, due, row_number() OVER (PARTITION BY target ORDER BY due DESC, asked) AS place FROM (
+                    SELECT w.id, w.end_asked_at AS asked, e.target, {DUE} AS due
+                    FROM leases w JOIN decisions e ON e.id = w.decision LEFT JOIN endings q ON q.subject = w.id
+                    WHERE w.end_asked_at IS NOT NULL AND w.end_how IS NULL AND w.dies_at > ?1
+                )
              ) p ON p.id = l.id
              WHERE p.place <= {LOOK} ORDER BY l.end_asked_at"
         ))?
-        .query_map([now], LeaseRow::read)?
+        .query_map([now, writer], LeaseRow::read)?
         .collect()
+}
+
+/// True if a lease has a heartbeat.
+pub(in crate::ledger) fn any_heartbeat(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM heartbeats LIMIT 1")?.exists([])
 }
 
 /// The newest decision's row; 0 without one.
@@ -133,22 +165,34 @@ pub(in crate::ledger) fn live_leases(connection: &Connection, now: i64) -> rusql
         .query_row([now], |row| row.get(0))
 }
 
+/// What was tried to be ended, or is being tried.
+pub(in crate::ledger) fn endings(connection: &Connection) -> rusqlite::Result<Waiting> {
+    connection
+        .prepare_cached("SELECT count(*), count(dead_at) FROM endings")?
+        .query_row([], |row| Ok(Waiting { all: row.get(0)?, dead: row.get(1)? }))
+}
+
 /// Authorisations without a lease that may have led to something that lives, oldest first; `before` is the newest
-/// decision's row of earlier runs.
+/// decision's row of earlier runs, and `writer` the one that asks.
 pub(in crate::ledger) fn unleased(
     connection: &Connection,
     now: i64,
+    writer: i64,
     before: i64,
 ) -> rusqlite::Result<Vec<UnleasedRow>> {
     connection
         .prepare_cached(&format!(
-            "SELECT decision, role, target, handle, at, dies_by, n <= ?2, settled FROM (
-                SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by, d.n, a.state = 'unknown' AS settled,
-                    row_number() OVER (PARTITION BY d.target ORDER BY a.state = 'unknown', d.n) AS place
-                FROM authorisations a JOIN decisions d ON d.id = a.decision WHERE a.dies_by > ?1
+            "SELECT decision, role, target, handle, at, dies_by, n <= ?3, settled, due, body FROM (
+                SELECT *, row_number() OVER (PARTITION BY target ORDER BY settled, due DESC, n) AS place FROM (
+                    SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by, d.n, d.body,
+                        a.state = 'unknown' AS settled, {DUE} AS due
+                    FROM authorisations a JOIN decisions d ON d.id = a.decision
+                    LEFT JOIN endings q ON q.subject = a.decision
+                    WHERE a.dies_by > ?1
+                )
              ) WHERE place <= {LOOK} ORDER BY n"
         ))?
-        .query_map([now, before], |row| {
+        .query_map([now, writer, before], |row| {
             Ok(UnleasedRow {
                 decision: row.get(0)?,
                 role: row.get(1)?,
@@ -158,6 +202,8 @@ pub(in crate::ledger) fn unleased(
                 dies_by: row.get(5)?,
                 left_behind: row.get(6)?,
                 settled: row.get(7)?,
+                due: row.get(8)?,
+                body: row.get(9)?,
             })
         })?
         .collect()

@@ -4,7 +4,8 @@ use rusqlite::{OptionalExtension, params};
 
 use super::Apply;
 use super::batch::Batch;
-use crate::domain::DecisionId;
+use super::endings::forget_lapsed;
+use crate::domain::{DecisionId, LeaseId};
 use crate::ledger::event::About;
 use crate::ledger::intent::Upkeep;
 use crate::ledger::kind::{Closed, Kind};
@@ -62,9 +63,9 @@ fn walk(batch: &Batch<'_>, table: &str, from: &[u8]) -> rusqlite::Result<Vec<u8>
 }
 
 impl Apply for Upkeep {
-    type Output = ();
+    type Output = Vec<LeaseId>;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Vec<LeaseId>> {
         let expired: Vec<([u8; 16], String)> = batch
             .sql("SELECT decision, tenant FROM authorisations WHERE dies_by <= ?1 LIMIT ?2")?
             .query_map(params![batch.now(), EXPIRED_PER_CALL], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -77,6 +78,6 @@ impl Apply for Upkeep {
                 data,
             })?;
         }
-        Ok(())
+        forget_lapsed(batch)
     }
 }

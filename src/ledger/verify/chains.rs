@@ -6,9 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::Rows;
 use super::{At, FindingKind, Report};
+use crate::domain::DecisionId;
 use crate::ledger::chain::{Link, body_payload, genesis};
 use crate::ledger::error::LedgerError;
-use crate::ledger::kind::{Closed, HeadText, Kind, Started};
+use crate::ledger::kind::{Closed, HeadText, Kind, RenewedBody, Started};
 use crate::secret::Fingerprint;
 
 /// What the chains say, for the checks that follow.
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) store: [u8; 16],
     /// Authorisations that must be in their table, with their state.
     pub(super) open: HashMap<[u8; 16], &'static str>,
+    /// When each lease that was renewed dies.
+    pub(super) renewed: HashMap<[u8; 16], i64>,
     /// The last record's body for each signing key.
     pub(super) keys: HashMap<Vec<u8>, String>,
     /// Heads that starts of writers vouch for, with who does.
@@ -159,7 +162,7 @@ fn content(
             let follows = started.into_iter().flat_map(|started| started.follows);
             state.witnessed.extend(follows.map(|head| (record.writer, head)));
         }
-        Kind::Revision => drop(body::<serde_json::Value>(record, report)),
+        Kind::Revision | Kind::EndGivenUp => drop(body::<serde_json::Value>(record, report)),
         Kind::Key => {
             if body::<serde_json::Value>(record, report).is_some() {
                 state.keys.insert(record.subject.clone(), record.body.clone().unwrap_or_default());
@@ -176,6 +179,11 @@ fn content(
                 rows.end_asked(record, &asked, report)?;
             }
         }
+        Kind::Renewed => {
+            if let Some(renewed) = body::<RenewedBody>(record, report) {
+                renewal(record, &renewed, state);
+            }
+        }
         Kind::Ended => {
             if let Some(ended) = body(record, report) {
                 rows.ended(record, &ended, report)?;
@@ -183,6 +191,15 @@ fn content(
         }
     }
     Ok(())
+}
+
+/// A renewal settles its authorisation, and never makes a lease die earlier.
+fn renewal(record: &Record, renewed: &RenewedBody, state: &mut State) {
+    if let Ok(decision) = renewed.decision.parse::<DecisionId>() {
+        state.open.remove(decision.as_bytes());
+    }
+    let dies_at = state.renewed.entry(record.id()).or_insert(renewed.dies_at);
+    *dies_at = (*dies_at).max(renewed.dies_at);
 }
 
 fn closed(record: &Record, becomes: &'static str, state: &mut State, report: &mut Report) {

@@ -61,6 +61,7 @@ pub(super) fn verify(connection: &Connection, state: &State, report: &mut Report
         }
     }
     authorisations(connection, &state.open, report)?;
+    renewals(connection, &state.renewed, report)?;
     signing_keys(connection, &state.keys, report)
 }
 
@@ -85,6 +86,30 @@ fn authorisations(
     }
     for decision in missing.keys() {
         let detail = format!("the open authorisation {} is gone", name(decision));
+        report.find(FindingKind::Missing, At::STORE, detail);
+    }
+    Ok(())
+}
+
+/// A renewed lease dies when its last renewal says, and no other lease claims to be renewed.
+fn renewals(
+    connection: &Connection,
+    expected: &HashMap<[u8; 16], i64>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let mut select = connection.prepare("SELECT id, dies_at FROM leases WHERE first_dies_at IS NOT NULL")?;
+    let mut rows = select.query([])?;
+    let mut missing = expected.clone();
+    while let Some(row) = rows.next()? {
+        let lease: Vec<u8> = row.get(0)?;
+        let renewed = <[u8; 16]>::try_from(lease.as_slice()).ok().and_then(|id| missing.remove(&id));
+        if renewed != Some(row.get(1)?) {
+            let detail = format!("the renewal of the lease {} differs from its chain", name(&lease));
+            report.find(FindingKind::Changed, At::STORE, detail);
+        }
+    }
+    for lease in missing.keys() {
+        let detail = format!("the renewal of the lease {} is gone", name(lease));
         report.find(FindingKind::Missing, At::STORE, detail);
     }
     Ok(())

@@ -151,10 +151,12 @@ impl<'c> Rows<'c> {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT id, tenant, decision, secret, issued_at, dies_at, revocable FROM leases WHERE id = ?1",
+                "SELECT id, tenant, decision, secret, issued_at, coalesce(first_dies_at, dies_at), revocable
+                 FROM leases WHERE id = ?1",
             )?
             .query_row([&record.subject], |row| {
-                let (id, tenant, decision): ([u8; 16], String, [u8; 16]) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let (id, tenant, decision): ([u8; 16], String, [u8; 16]) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
                 let secret: [u8; 32] = row.get(3)?;
                 let columns = LeaseColumns {
                     id: &id,

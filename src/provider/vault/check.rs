@@ -22,6 +22,8 @@ pub(super) struct Asked<'a> {
     pub(super) policies: Vec<&'a str>,
     /// Lifetime, in seconds.
     pub(super) ttl: u64,
+    /// Lifetime of the child, in seconds: the same, or the whole session if its login is to be extended.
+    pub(super) life: u64,
     /// Uses; 0 means any number.
     pub(super) uses: u32,
 }
@@ -32,8 +34,9 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// `target_value_refused`.
     pub(super) fn new(grant: &'a Grant, settings: &VaultRole) -> Result<Self, Refusal> {
-        let uses = settings.uses.unwrap_or(0);
-        Ok(Self { policies: policies(grant)?, ttl: grant.ttl().as_secs().into(), uses })
+        let (uses, ttl) = (settings.uses.unwrap_or(0), grant.ttl());
+        let life = grant.facts().role().lease.max_session.map_or(ttl, |session| session.max(ttl));
+        Ok(Self { policies: policies(grant)?, ttl: ttl.as_secs().into(), life: life.as_secs().into(), uses })
     }
 
     /// Compares the child with what was asked.
@@ -52,8 +55,8 @@ impl<'a> Asked<'a> {
         if child.renewable {
             return Err("the child is renewable".to_owned());
         }
-        if child.lease_duration == 0 || child.lease_duration > self.ttl {
-            return Err(format!("the child lives {} s; {} s are granted", child.lease_duration, self.ttl));
+        if child.lease_duration == 0 || child.lease_duration > self.life {
+            return Err(format!("the child lives {} s; {} s are granted", child.lease_duration, self.life));
         }
         if child.num_uses != self.uses {
             return Err(format!("the child has {} uses; {} were asked for", child.num_uses, self.uses));
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn c_09_a_child_other_than_asked_is_refused() {
-        let asked = Asked { policies: vec!["read-app"], ttl: 900, uses: 0 };
+        let asked = Asked { policies: vec!["read-app"], ttl: 900, life: 900, uses: 0 };
         assert_eq!(asked.check(&child(|_| ())), Ok(()));
         assert_eq!(asked.check(&child(|c| c.lease_duration = 899)), Ok(()));
         let changes: [fn(&mut Auth); 9] = [

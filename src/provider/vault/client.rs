@@ -1,4 +1,4 @@
-//! Six calls to a Vault or `OpenBao` server, on Tollgate's own HTTP client.
+//! Seven calls to a Vault or `OpenBao` server, on Tollgate's own HTTP client.
 //!
 //! The `vaultrs` crate was read and left out. Its functions run on its own `reqwest` client, which reads `VAULT_TOKEN` and
 //! `VAULT_SKIP_VERIFY` from the environment and has no cap on an answer, and it keeps tokens as `String`s that `Debug`
@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::wire::{Accessor, Auth, Create, Envelope, Errors, Ignored, Login, Looked, Nothing, Renew};
+use super::wire::{
+    Accessor, Auth, Create, Envelope, Errors, Ignored, Login, Looked, Nothing, Renew, RenewAccessor,
+};
 use crate::domain::Refusal;
 use crate::net::{self, NetError, Request, Response};
 use crate::provider::upstream::{
@@ -111,6 +113,17 @@ impl Client {
         increment: String,
     ) -> Result<Auth, CallError> {
         auth(self.call(&["auth", "token", "renew-self"], Some(token), &Renew { increment }, &[token]).await?)
+    }
+
+    /// Lets the token with this accessor live for `increment`, such as `900s`, from now.
+    pub(super) async fn renew_accessor(
+        &self,
+        token: &SecretString,
+        accessor: &str,
+        increment: String,
+    ) -> Result<Auth, CallError> {
+        let form = RenewAccessor { accessor, increment };
+        auth(self.call(&["auth", "token", "renew-accessor"], Some(token), &form, &[token]).await?)
     }
 
     /// Creates a child token, by the token role `token_role` if there is one.

@@ -4,9 +4,12 @@
 //! a login nobody recorded dies by itself. *Mint* extends the login to the granted lifetime and creates the child, which
 //! dies with it: revoking the login by its accessor ends both, and all that the child made.
 //!
+//! If the role's leases can be renewed, the child is made to last for the whole session, and the login alone, which dies
+//! with the granted lifetime and takes the child with it, is extended by its accessor at each renewal.
+//!
 //! The login role is bound to `sub = role:<tenant>:<role>` (C-13) and holds the policies of that role's scopes, for a
 //! child's are a subset of its parent's, and one that lets it use `auth/token/create`, `renew-self`, `revoke-self`,
-//! `revoke-accessor` and, for roles with `cidrs`, `create/<login_role>` and `lookup-accessor`.
+//! `revoke-accessor` and, for roles with `max_session`, `renew-accessor`, and for roles with `cidrs`, `create/<login_role>` and `lookup-accessor`.
 //!
 //! Vault's token creation takes no networks, and ignores them silently if asked. A role with `cidrs` therefore creates its child
 //! by the *token role* of the same name as the login role, which carries `token_bound_cidrs`; that the child is bound to
@@ -35,7 +38,7 @@ use super::upstream::{internal, refused, throttled, unexpected};
 use super::{Ended, SetupError};
 use crate::clock::Clock;
 use crate::config::{Role, VaultRole, VaultTarget};
-use crate::domain::{Credential, Handle, Minted, Refusal, Revocability, TargetName};
+use crate::domain::{Credential, Handle, Minted, Prolonged, Refusal, Revocability, TargetName};
 use crate::ledger::Authorised;
 use crate::net::{self, Rules};
 use crate::policy::Grant;
@@ -120,16 +123,22 @@ impl Vault {
         let login = self.logins.take(accessor).ok_or_else(|| internal("the login is gone"))?;
         let asked = Asked::new(auth.grant(), settings)?;
         let ttl = format!("{}s", asked.ttl);
-        let renewed =
-            self.client.renew_self(&login, ttl.clone()).await.map_err(|e| e.refusal("renew-self"))?;
+        let renewed = self.client.renew_self(&login, ttl).await.map_err(|e| e.refusal("renew-self"))?;
         if renewed.lease_duration < asked.ttl {
             return Err(refused(format!(
                 "the login was extended to {} s, {} s are granted: raise token_max_ttl of login role {}",
                 renewed.lease_duration, asked.ttl, settings.login_role
             )));
         }
-        let child = self.create(auth.grant(), settings, &asked, &login, &ttl).await?;
-        let dies_at = self.clock.now() + SignedDuration::from_secs(child.lease_duration.cast_signed());
+        if asked.life > asked.ttl && renewed.lease_duration > asked.ttl {
+            return Err(unexpected(format!(
+                "the login was extended to {} s, {} s are granted, and its child lives as long",
+                renewed.lease_duration, asked.ttl
+            )));
+        }
+        let child = self.create(auth.grant(), settings, &asked, &login).await?;
+        let lives = child.lease_duration.min(renewed.lease_duration);
+        let dies_at = self.clock.now() + SignedDuration::from_secs(lives.cast_signed());
         Ok(Minted {
             credential: Credential::Vault {
                 address: self.target.address.as_str().trim_end_matches('/').to_owned(),
@@ -148,16 +157,16 @@ impl Vault {
         settings: &VaultRole,
         asked: &Asked<'_>,
         login: &SecretString,
-        ttl: &str,
     ) -> Result<Auth, Refusal> {
+        let life = format!("{}s", asked.life);
         let facts = grant.facts();
         let (decision, role) = (facts.decision().to_string(), facts.role());
         let display_name = format!("tollgate-{decision}");
         let principal = facts.caller().principal().to_string();
         let form = Create {
             policies: &asked.policies,
-            ttl,
-            explicit_max_ttl: ttl,
+            ttl: &life,
+            explicit_max_ttl: &life,
             renewable: false,
             no_default_policy: true,
             num_uses: asked.uses,
@@ -186,6 +195,27 @@ impl Vault {
             }
         }
         Ok(child)
+    }
+
+    /// Lets the login live for the granted lifetime from now, and with it the child, by a login of the same role.
+    ///
+    /// # Errors
+    /// One of the `provider_*` codes.
+    pub(super) async fn extend(&self, auth: &Authorised, settings: &VaultRole) -> Result<Prolonged, Refusal> {
+        let Handle::Vault { accessor } = auth.handle() else {
+            return Err(internal("the handle is not one of Vault"));
+        };
+        let grant = auth.grant();
+        let ttl = u64::from(grant.ttl().as_secs());
+        let login = self.login(grant.facts().role(), settings, Cause::Mint(grant)).await?;
+        let extended = self.client.renew_accessor(&login.client_token, accessor, format!("{ttl}s")).await;
+        self.revoke_self(&login.client_token).await;
+        let lives = extended.map_err(|error| error.refusal("renew-accessor"))?.lease_duration;
+        if lives > ttl {
+            return Err(unexpected(format!("the login was extended to {lives} s, {ttl} s are granted")));
+        }
+        // Less than granted is what token_max_ttl of the login role leaves.
+        Ok(Prolonged::Extended { dies_at: self.clock.now() + SignedDuration::from_secs(lives.cast_signed()) })
     }
 
     /// Ends the login and its child, recorded or not. True if neither lives any more.

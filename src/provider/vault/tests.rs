@@ -175,6 +175,63 @@ async fn a_login_that_cannot_last_as_long_as_granted_is_refused_before_the_child
     assert!(refusal.detail.unwrap().contains("raise token_max_ttl of login role deploy"));
 }
 
+/// A grant of fifteen minutes, of a role whose leases last for an hour over all renewals.
+fn renewable_grant(stub: &Stub) -> Grant {
+    let mut role = vault_role(vault_settings());
+    role.lease.max_session = Some(crate::domain::Ttl::from_secs(3600).unwrap());
+    let target = TargetKind::Vault(vault_target(stub.url.clone()));
+    let scope = vault_scope(&["a", "b"]);
+    grant_of(role, [("read", scope)], target, 900, now())
+}
+
+#[tokio::test]
+async fn a_renewable_child_lasts_for_the_session_and_its_login_as_granted() {
+    let long = json!({"lease_duration": 3600, "num_uses": 0});
+    let stub = Stub::start([login(), renewed(), child(&long)]).await;
+    let (vault, grant) = (vault(&stub), renewable_grant(&stub));
+    let handle = vault.plan(&grant, &vault_settings()).await.unwrap();
+    let minted = vault.mint(&authorised(Planned::new(grant, handle)), &vault_settings()).await.unwrap();
+    assert_eq!(minted.dies_at, now() + SignedDuration::from_secs(900), "with its login");
+    let seen = stub.seen();
+    assert_eq!(body(&seen[1]), json!({"increment": "900s"}));
+    assert_eq!(
+        (&body(&seen[2])["ttl"], &body(&seen[2])["explicit_max_ttl"]),
+        (&json!("3600s"), &json!("3600s"))
+    );
+    assert_eq!(body(&seen[2])["renewable"], false);
+
+    let longer = auth_of("s.LOGIN-SENTINEL", "a", &json!({"lease_duration": 901}));
+    let stub = Stub::start([login(), longer]).await;
+    let (vault, grant) = (self::vault(&stub), renewable_grant(&stub));
+    let handle = vault.plan(&grant, &vault_settings()).await.unwrap();
+    let refused = vault.mint(&authorised(Planned::new(grant, handle)), &vault_settings()).await.unwrap_err();
+    assert_eq!(refused.code, Code::ProviderAnswerUnexpected, "nothing else would end the child in time");
+}
+
+#[tokio::test]
+async fn an_extension_is_of_the_recorded_login_and_no_longer_than_granted() {
+    let extend = async |lives: u64| {
+        let second = auth_of("s.SECOND-SENTINEL", "second", &json!({}));
+        let extended = auth_of("", "login-accessor", &json!({"lease_duration": lives}));
+        let stub = Stub::start([second, extended, gone()]).await;
+        let (vault, grant) = (vault(&stub), renewable_grant(&stub));
+        let handle = Handle::Vault { accessor: "login-accessor".into() };
+        let extended = vault.extend(&authorised(Planned::new(grant, handle)), &vault_settings()).await;
+        (extended, stub.seen())
+    };
+    let (extended, seen) = extend(600).await;
+    assert_eq!(
+        extended.unwrap().dies_at(),
+        now() + SignedDuration::from_secs(600),
+        "what Vault leaves of it"
+    );
+    let expected = ["/v1/auth/jwt/login", "/v1/auth/token/renew-accessor", "/v1/auth/token/revoke-self"];
+    assert_eq!(paths(&seen), expected);
+    assert_eq!(body(&seen[1]), json!({"accessor": "login-accessor", "increment": "900s"}));
+    assert!(seen[1..].iter().all(|seen| token(seen) == Some("s.SECOND-SENTINEL")));
+    assert_eq!(extend(901).await.0.unwrap_err().code, Code::ProviderAnswerUnexpected);
+}
+
 #[tokio::test]
 async fn c_09_a_child_other_than_asked_is_refused() {
     for change in [

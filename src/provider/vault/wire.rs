@@ -18,7 +18,7 @@ pub(super) struct Envelope<D> {
 /// A token as Vault describes it.
 #[derive(Deserialize)]
 pub(super) struct Auth {
-    /// The token.
+    /// The token; empty where an accessor stood for it.
     pub(super) client_token: SecretString,
     /// Finds the token without being it; empty for a batch token.
     #[serde(default)]
@@ -67,6 +67,15 @@ pub(super) struct Login<'a> {
 /// `POST auth/token/renew-self`.
 #[derive(Serialize)]
 pub(super) struct Renew {
+    /// Wanted lifetime from now, such as `900s`.
+    pub(super) increment: String,
+}
+
+/// `POST auth/token/renew-accessor`.
+#[derive(Serialize)]
+pub(super) struct RenewAccessor<'a> {
+    /// The token's accessor.
+    pub(super) accessor: &'a str,
     /// Wanted lifetime from now, such as `900s`.
     pub(super) increment: String,
 }

@@ -115,13 +115,14 @@ mod tests {
 
     fn one_of_each() {
         exchange_ended(Outcome::Leased);
+        exchange_ended(Outcome::Renewed);
         exchange_ended(Outcome::WouldAllow);
         exchange_ended(Outcome::Refused(Code::PolicyDenied));
         Step::decide(Some(&"deploy".parse().unwrap()), || ());
         mint_ended("vault", false, Duration::from_millis(3));
         leases_live(3);
         end_tried(EndOutcome::DiesAtExpiry);
-        ends_waiting(2);
+        ends_waiting(2, 1);
         batch_committed(7, Duration::from_millis(1));
         issuer_keys_aged(&"github".parse().unwrap(), Some(Duration::from_secs(90)));
         issuer_keys_aged(&"gitlab".parse().unwrap(), None);
@@ -139,6 +140,7 @@ mod tests {
         let text = rendered(one_of_each);
         for line in [
             r#"tollgate_exchanges_total{outcome="leased"} 1"#,
+            r#"tollgate_exchanges_total{outcome="renewed"} 1"#,
             r#"tollgate_exchanges_total{outcome="would_allow"} 1"#,
             r#"tollgate_exchanges_total{outcome="refused"} 1"#,
             r#"tollgate_refusals_total{code="policy_denied"} 1"#,
@@ -154,6 +156,7 @@ mod tests {
             r#"tollgate_reloads_total{outcome="refused"} 1"#,
             r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,
             "tollgate_ends_waiting 2",
+            "tollgate_ends_dead 1",
             "tollgate_leases_live 3",
             "tollgate_ready 1",
             "tollgate_http_requests_shed_total 1",

@@ -12,6 +12,8 @@ use crate::domain::{Code, IssuerName};
 pub enum Outcome {
     /// With a recorded credential.
     Leased,
+    /// With a lease that lives longer.
+    Renewed,
     /// As a dry run that policy allows.
     WouldAllow,
     /// Without a credential.
@@ -23,6 +25,7 @@ impl Outcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Leased => "leased",
+            Self::Renewed => "renewed",
             Self::WouldAllow => "would_allow",
             Self::Refused(_) => "refused",
         }
@@ -74,9 +77,10 @@ pub fn end_tried(outcome: EndOutcome) {
     counter!(names::ENDS, "outcome" => outcome).increment(1);
 }
 
-/// Records how many credentials should not live and are not known to be dead.
-pub fn ends_waiting(count: usize) {
-    gauge!(names::ENDS_WAITING).set(u32::try_from(count).unwrap_or(u32::MAX));
+/// Records how many credentials are being ended or have to be tried again, and how many of them somebody must look at.
+pub fn ends_waiting(all: u32, dead: u32) {
+    gauge!(names::ENDS_WAITING).set(all);
+    gauge!(names::ENDS_DEAD).set(dead);
 }
 
 /// Records what one commit of the ledger held, and how long it took.

@@ -18,6 +18,8 @@ pub mod names {
     pub const ENDS: &str = "tollgate_ends_total";
     /// Credentials that still have to be ended.
     pub const ENDS_WAITING: &str = "tollgate_ends_waiting";
+    /// Those of them that somebody must look at.
+    pub const ENDS_DEAD: &str = "tollgate_ends_dead";
     /// HTTP requests that were answered.
     pub const REQUESTS: &str = "tollgate_http_requests_total";
     /// Time per HTTP request.
@@ -111,7 +113,7 @@ pub const METRICS: &[Metric] = &[
     gauge(names::BUILD_INFO, &["version"], "Always 1; the version is in the label."),
     gauge(names::READY, &[], "1 while the ledger can record, and so anything can be issued; otherwise 0."),
     counter(names::RELOADS, &["outcome"], "Reloads of the configuration: done, or refused whole."),
-    counter(names::EXCHANGES, &["outcome"], "Exchanges that ended: leased, would_allow or refused."),
+    counter(names::EXCHANGES, &["outcome"], "Exchanges that ended: leased, renewed, would_allow or refused."),
     counter(names::REFUSALS, &["code"], "Exchanges that were refused, by code."),
     seconds(names::STEP_SECONDS, &["step"], "Time that each step of the path took."),
     seconds(
@@ -130,7 +132,8 @@ pub const METRICS: &[Metric] = &[
         &["outcome"],
         "Attempts to end a credential: ended, dies_at_expiry (its target cannot end it) or failed.",
     ),
-    gauge(names::ENDS_WAITING, &[], "Credentials that should not live and are not known to be dead."),
+    gauge(names::ENDS_WAITING, &[], "Credentials that are being ended, or whose end is tried again."),
+    gauge(names::ENDS_DEAD, &[], "Credentials whose end failed so often that somebody must look."),
     counter(names::REQUESTS, &["route", "status"], "HTTP requests that were answered."),
     seconds(names::REQUEST_SECONDS, &["route"], "Time from a request's head to its answer's."),
     gauge(names::IN_FLIGHT, &[], "HTTP requests being served."),

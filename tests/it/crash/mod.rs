@@ -36,6 +36,16 @@ const END: &[(&str, bool)] = &[
     ("after_commit_of_End", false),
 ];
 
+/// Every point of a renewal.
+const RENEWAL: &[&str] = &[
+    "before_commit_of_Authorise",
+    "after_commit_of_Authorise",
+    "after_authorise_renewal",
+    "after_renewal",
+    "before_commit_of_Renew",
+    "after_commit_of_Renew",
+];
+
 /// Rounds of killing at any moment, and exchanges at once in each.
 const ROUNDS: usize = 5;
 const AT_ONCE: usize = 8;
@@ -124,6 +134,49 @@ async fn after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead() {
         drop(scene.recovers(point).await);
         wanted += usize::from(*still_wanted);
         assert_eq!(scene.books.leased().len(), wanted, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_point_of_a_renewal_the_lease_lives_and_no_longer_than_it_is_known_to() {
+    let scene = Scene::new().await;
+    let role = crate::harness::parts::bao::ROLE
+        .replace("policies = [\"ci", "max_session = \"2h\"\npolicies = [\"ci");
+    scene.site.write("config/roles/vault/app.toml", &role);
+    for point in RENEWAL {
+        let server = scene.start("");
+        let leased = scene.ask(&scene.site.token(), &unique()).await.unwrap();
+        drop(server);
+        let lease = |name: &str| leased["lease"][name].as_str().unwrap().to_owned();
+        let mut server = scene.start(point);
+        let bearer = format!("Bearer {}", lease("secret"));
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let path = format!("/v1/leases/{}/renew", lease("id"));
+        let body = json!({ "ttl": "50m" }).to_string();
+        let renewed = scene.site.api().try_send(Method::POST, &path, &headers, &body).await;
+        assert!(renewed.is_err(), "{point} was not passed");
+        assert!(!server.wait().success());
+        let server = scene.recovers(point).await;
+        let known =
+            scene.site.api().get(&format!("/v1/leases/{}", lease("id")), Some(&lease("secret"))).await;
+        let known = known.ok();
+        assert_eq!(known["last_known"], "alive", "{point}");
+        let dies_at: jiff::Timestamp = known["dies_at"].as_str().unwrap().parse().unwrap();
+        let left = dies_at.duration_since(Clock::system().now()).as_secs();
+        let longest = scene
+            .bao
+            .living()
+            .await
+            .iter()
+            .filter(|token| token.decision.is_none())
+            .map(|token| token.ttl)
+            .max();
+        assert!(
+            longest.unwrap().cast_signed() <= left + 1,
+            "{point}: {longest:?} s live, {left} s are known"
+        );
+        assert_eq!(scene.site.api().end(&lease("id"), &lease("secret")).await.status, 200);
+        drop(server);
     }
 }
 

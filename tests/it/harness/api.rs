@@ -123,6 +123,15 @@ impl Api {
         self.send(Method::GET, path, &headers, "").await
     }
 
+    /// `POST /v1/leases/{id}/{what}` with the lease secret; without a body if it is null.
+    pub(crate) async fn post_lease(&self, id: &str, what: &str, secret: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {secret}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let (headers, body) =
+            if body.is_null() { (&headers[..1], String::new()) } else { (&headers[..], body.to_string()) };
+        self.send(Method::POST, &format!("/v1/leases/{id}/{what}"), headers, &body).await
+    }
+
     /// `DELETE /v1/leases/{id}` with the lease secret.
     pub(crate) async fn end(&self, id: &str, secret: &str) -> Answer {
         let bearer = format!("Bearer {secret}");

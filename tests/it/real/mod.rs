@@ -15,4 +15,5 @@ mod issuer;
 mod sources;
 mod transit;
 mod vault;
+mod vault_leases;
 mod vault_limits;

@@ -33,6 +33,20 @@ fn lifetimes_are_ordered_and_long_ones_warned_about() {
 }
 
 #[test]
+fn a_lease_may_be_heard_of_and_renewed_within_bounds() {
+    let terms = add("heartbeat = \"2m\"\nmax_session = \"4h\"").clean().roles["api"].lease;
+    assert_eq!(terms.heartbeat, Some(std::time::Duration::from_mins(2)));
+    assert_eq!(terms.max_session, Some(Ttl::from_secs(4 * 3600).unwrap()));
+    assert_eq!(tree().clean().roles["api"].lease, crate::config::LeaseTerms::default());
+    add("heartbeat = \"4s\"").stops("out_of_range", "roles/api.toml:6 heartbeat");
+    add("heartbeat = \"61m\"").stops("out_of_range", "roles/api.toml:6 heartbeat");
+    add("heartbeat = \"often\"").stops("bad_value", "roles/api.toml:6 heartbeat");
+    add("max_session = \"1h\"").clean();
+    add("max_session = \"59m\"").stops("session_order", "roles/api.toml:6 max_session");
+    add("max_session = \"13h\"").stops("bad_value", "roles/api.toml:6 max_session");
+}
+
+#[test]
 fn what_a_role_names_exists() {
     let target = tree().edit(API, "target = \"api\"", "target = \"apo\"");
     target.stops("unknown_target", "roles/api.toml:3 target");

@@ -83,8 +83,16 @@ impl Bao {
             self.write(&format!("secret/{name}"), json!({ "value": name })).await;
             self.policy(&format!("read-{name}"), &[&format!("secret/{name}")], "read").await;
         }
-        let own = ["create", "renew-self", "revoke-self", "revoke-accessor", "lookup-accessor", "create/app"]
-            .map(|call| format!("auth/token/{call}"));
+        let own = [
+            "create",
+            "renew-self",
+            "renew-accessor",
+            "revoke-self",
+            "revoke-accessor",
+            "lookup-accessor",
+            "create/app",
+        ]
+        .map(|call| format!("auth/token/{call}"));
         self.policy("tollgate-login", &own.each_ref().map(String::as_str), "update").await;
     }
 
