@@ -105,9 +105,9 @@ pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) {
     stream::iter(targets).buffer_unordered(TARGETS_AT_ONCE).collect::<()>().await;
 }
 
-/// True if nobody is minting `lost` any more and there may be something to end.
+/// True if nobody is minting `lost` any more, or nobody may, and there may be something to end.
 fn is_lost(lost: &Unleased, young: Timestamp) -> bool {
-    !lost.settled && (lost.left_behind || lost.authorised_at < young)
+    !lost.settled && (lost.left_behind || lost.blocked || lost.authorised_at < young)
 }
 
 fn add(doomed: &mut BTreeMap<TargetName, Vec<Doomed>>, target: &str, one: Doomed) {

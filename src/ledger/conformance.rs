@@ -1,6 +1,19 @@
 //! What every store must do: the suite that SQLite passes now and that a second store will run as it is.
 
+mod blocks;
+
 use std::time::Duration;
+
+use self::blocks::{
+    a_block_is_over_when_it_is_lifted_or_expires, a_block_of_a_tenant_holds_and_is_seen_in_that_tenant_alone,
+    an_alert_that_fires_again_adds_no_block, c_15_a_block_between_authorise_and_lease_stops_the_lease,
+    c_15_a_block_marks_what_lives_in_its_own_transaction,
+    c_15_a_block_refuses_whoever_it_is_about_and_nobody_else,
+    c_15_decisions_without_keys_are_matched_by_their_input,
+    c_15_more_than_one_transaction_can_mark_is_marked_too,
+    the_account_of_a_block_says_what_is_dead_what_dies_and_what_is_unknown,
+    the_same_message_sets_its_blocks_once,
+};
 
 use super::testing::Bench;
 use super::{AskedFor, EndHow, Ending, Refused};
@@ -38,6 +51,15 @@ mod sqlite {
         what_cannot_be_ended_says_so
         an_interrupted_end_is_found_again
         c_15_a_block_between_authorise_and_lease_stops_the_lease
+        c_15_a_block_refuses_whoever_it_is_about_and_nobody_else
+        c_15_a_block_marks_what_lives_in_its_own_transaction
+        c_15_more_than_one_transaction_can_mark_is_marked_too
+        c_15_decisions_without_keys_are_matched_by_their_input
+        a_block_is_over_when_it_is_lifted_or_expires
+        a_block_of_a_tenant_holds_and_is_seen_in_that_tenant_alone
+        the_same_message_sets_its_blocks_once
+        an_alert_that_fires_again_adds_no_block
+        the_account_of_a_block_says_what_is_dead_what_dies_and_what_is_unknown
         after_a_crash_the_unleased_are_listed_until_resolved_or_dead
         an_abandoned_authorisation_that_may_live_stays_listed
         a_decision_reads_back_whole
@@ -221,15 +243,6 @@ async fn an_interrupted_end_is_found_again(bench: Bench) {
     assert_eq!(waiting.iter().map(|end| end.lease).collect::<Vec<_>>(), [lease.id()]);
     bench.pass(Duration::from_mins(16));
     assert!(bench.ledger.leases_to_end().await.unwrap().is_empty(), "dead by itself");
-}
-
-async fn c_15_a_block_between_authorise_and_lease_stops_the_lease(bench: Bench) {
-    let auth = bench.ledger.authorise(bench.planned("token", None)).await.unwrap();
-    bench.bump_epoch().await;
-    let (auth, why) = bench.ledger.lease(auth, bench.minted()).await.unwrap_err();
-    assert_eq!(why.code, Code::Blocked);
-    assert_eq!(bench.unleased().await, [auth.grant().facts().decision()]);
-    leased(&bench, "after the block", None).await;
 }
 
 async fn after_a_crash_the_unleased_are_listed_until_resolved_or_dead(bench: Bench) {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::EndHow;
 use super::counts::Counted;
 use super::record::DecisionRow;
-use crate::domain::{DecisionId, LeaseId};
+use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
 
@@ -38,6 +38,7 @@ pub(super) enum Authorisation {
     Recorded { at: i64, superseded: Option<SupersededRow> },
     Replayed,
     IdempotencyConflict,
+    Blocked(Stopping),
 }
 
 /// What a retry takes the place of.
@@ -123,6 +124,71 @@ pub(super) struct AskEnd {
 pub(super) struct End {
     pub(super) lease: LeaseId,
     pub(super) how: EndHow,
+}
+
+/// The block that stops a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stopping {
+    pub(super) block: BlockId,
+    pub(super) subject: String,
+    pub(super) reason: String,
+}
+
+/// Sets blocks, all or none, and marks what they match as to be ended.
+#[derive(Debug)]
+pub(super) struct SetBlocks {
+    pub(super) blocks: Vec<BlockRow>,
+    /// Hash of the message that asks for them, and until when it could be sent again.
+    pub(super) once: Option<(Fingerprint, i64)>,
+}
+
+/// A block as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BlockRow {
+    pub(super) id: BlockId,
+    /// Empty for every tenant.
+    pub(super) tenant: String,
+    pub(super) subject: String,
+    pub(super) reason: String,
+    pub(super) set_by: String,
+    pub(super) set_at: i64,
+    pub(super) expires_at: Option<i64>,
+    pub(super) lifted_at: Option<i64>,
+    pub(super) lifted_by: Option<String>,
+}
+
+/// How [`SetBlocks`] ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Blocking {
+    /// For each in order: the block in force, which is an earlier one if that lasts as long.
+    Set(Vec<Marked>),
+    /// The message was used before.
+    Replayed,
+    /// As many blocks are in force as are held.
+    Full,
+}
+
+/// A block whose matches are being marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) block: BlockId,
+    /// True if not all could be marked in one transaction.
+    pub(super) more: bool,
+}
+
+/// Goes on marking what a block matches; the answer is none if it is no longer in force.
+#[derive(Debug)]
+pub(super) struct MarkBlocked {
+    pub(super) block: BlockId,
+}
+
+/// Lifts a block that is in force; the answer is the block, if there was one.
+#[derive(Debug)]
+pub(super) struct LiftBlock {
+    pub(super) block: BlockId,
+    /// The lifter's tenant; empty for the server itself.
+    pub(super) tenant: String,
+    pub(super) by: String,
 }
 
 /// Records that another configuration is in force.

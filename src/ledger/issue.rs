@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::chain::Canon;
 use super::explained::time;
 use super::intent::{Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, SupersededRow};
+use super::matching::Keys;
 use super::record::{DecisionRow, PlannedRow};
 use super::states::{Authorised, Leased, Planned, Superseded};
 use super::{Ledger, Unavailable};
@@ -28,12 +29,12 @@ const MINT_MARGIN: Duration = Duration::from_mins(5);
 const AWS_SHORTEST: Duration = Duration::from_mins(15);
 
 impl Ledger {
-    /// Records the authorisation; settles replay and idempotency in the same transaction.
+    /// Records the authorisation; settles blocks, replay and idempotency in the same transaction.
     ///
     /// A retry with the `Idempotency-Key` of an earlier attempt takes its place: see [`Authorised::supersedes`].
     ///
     /// # Errors
-    /// `token_replayed`, `idempotency_conflict`, `store_unavailable`.
+    /// `blocked`, `token_replayed`, `idempotency_conflict`, `store_unavailable`.
     pub async fn authorise(&self, planned: Planned) -> Result<Authorised, (Planned, Refusal)> {
         let intent = match self.authorise_intent(&planned) {
             Ok(intent) => intent,
@@ -54,6 +55,7 @@ impl Ledger {
                 Code::IdempotencyConflict,
                 "the Idempotency-Key was used for a different request within the last minute",
             ),
+            Ok(Authorisation::Blocked(stopping)) => self.blocks.refusal(&stopping),
             Err(why) => why.refusal(),
         };
         Err((planned, refusal))
@@ -67,6 +69,7 @@ impl Ledger {
             target: facts.target().name.to_string(),
             handle: self.seal_handle(facts.decision(), planned.handle())?,
             dies_by: dies_by(self.clock.now(), grant, planned.handle()).as_millisecond(),
+            keys: Keys::of(caller, facts.input().runner.as_ref()),
         };
         let replay = match caller.replay() {
             Replay::Once => Some((replay_key(caller, role), replay_until(caller).as_millisecond())),

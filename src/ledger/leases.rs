@@ -50,6 +50,8 @@ pub struct Unleased {
     pub left_behind: bool,
     /// True if it was looked after and nothing can end it: it lives until it dies.
     pub settled: bool,
+    /// True if a block wants it ended, however young it is.
+    pub blocked: bool,
 }
 
 /// A lease that has to be ended at its target now.
@@ -160,6 +162,7 @@ impl Ledger {
                 dies_by: time(row.dies_by),
                 left_behind: row.left_behind,
                 settled: row.settled,
+                blocked: row.blocked,
             })
         };
         Ok(rows.await?.into_iter().filter_map(open).collect())

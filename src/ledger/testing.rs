@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Authorised, Leased, Ledger, LedgerSettings, Planned, Report};
+use super::{Authorised, BlocksSet, Leased, Ledger, LedgerSettings, NewBlock, Planned, Report};
 use crate::clock::Clock;
 use crate::config::{JwtTarget, TargetKind};
-use crate::domain::{Ask, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
+use crate::domain::{Ask, BlockId, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
 use crate::facts::testing::{ask, facts, role};
 use crate::policy::testing::grant;
@@ -107,12 +107,16 @@ impl Bench {
         tokio::task::spawn_blocking(move || reader.verify(None).unwrap()).await.unwrap()
     }
 
-    /// What setting a block will do.
-    pub(super) async fn bump_epoch(&self) {
-        let bump = |store: &rusqlite::Connection| {
-            assert_eq!(store.execute("UPDATE store SET epoch = epoch + 1", []), Ok(1));
-        };
-        self.ledger.store.poke(bump).await;
+    /// Sets a block on `subject` in every tenant, for as long as `lasts`.
+    pub(super) async fn block(&self, subject: &str, lasts: Option<Duration>) -> BlockId {
+        let set = self.ledger.block(vec![new_block(subject, lasts)], None).await.unwrap();
+        let BlocksSet::InForce(ids) = set else { panic!("{set:?}") };
+        ids[0]
+    }
+
+    /// Changes the store as no intent would.
+    pub(super) async fn change(&self, sql: &'static str) {
+        self.ledger.store.poke(move |store: &rusqlite::Connection| store.execute_batch(sql).unwrap()).await;
     }
 
     /// A credential that lives for a quarter of an hour.
@@ -123,6 +127,17 @@ impl Bench {
             revocability: Revocability::Now,
             window: None,
         }
+    }
+}
+
+/// A block that an operator would set.
+pub(super) fn new_block(subject: &str, lasts: Option<Duration>) -> NewBlock {
+    NewBlock {
+        tenant: None,
+        subject: subject.parse().unwrap(),
+        reason: "for a test".parse().unwrap(),
+        by: "a test".to_owned(),
+        lasts,
     }
 }
 

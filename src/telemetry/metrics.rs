@@ -19,6 +19,8 @@ pub mod names {
     pub const STEP_SECONDS: &str = "tollgate_step_duration_seconds";
     /// Gauge: leases that are alive.
     pub const LEASES_LIVE: &str = "tollgate_leases_live";
+    /// Gauge: blocks in force.
+    pub const BLOCKS: &str = "tollgate_blocks_in_force";
     /// Counter: HTTP requests that were answered, by `route` and `status`.
     pub const REQUESTS: &str = "tollgate_http_requests_total";
     /// Histogram: seconds from a request's head to its answer's, by `route`.
@@ -91,6 +93,7 @@ fn describe() {
     describe_counter!(names::REFUSALS, "Refusals, by code.");
     describe_histogram!(names::STEP_SECONDS, Unit::Seconds, "Time that each step of the path took.");
     describe_gauge!(names::LEASES_LIVE, "Leases that are alive.");
+    describe_gauge!(names::BLOCKS, "Blocks in force.");
     describe_counter!(names::REQUESTS, "HTTP requests that were answered, by route and status.");
     describe_histogram!(names::REQUEST_SECONDS, Unit::Seconds, "Time that HTTP requests took, by route.");
     describe_gauge!(names::IN_FLIGHT, "HTTP requests being served.");
@@ -206,6 +209,11 @@ pub fn leases_live(count: u32) {
     gauge!(names::LEASES_LIVE).set(count);
 }
 
+/// Records how many blocks are in force.
+pub fn blocks_in_force(count: u32) {
+    gauge!(names::BLOCKS).set(count);
+}
+
 /// Records how many records one commit of the ledger held.
 pub fn batch_committed(records: u32) {
     histogram!(names::BATCH_SIZE).record(records);
@@ -272,6 +280,7 @@ mod tests {
             exchange_ended(Outcome::Refused(Code::PolicyDenied));
             Step::Decide.run_now(|| ());
             leases_live(3);
+            blocks_in_force(2);
             batch_committed(7);
             issuer_keys_aged(&"github".parse().unwrap(), Duration::from_secs(90));
             request_shed();
@@ -289,6 +298,7 @@ mod tests {
             r#"tollgate_ledger_batch_size_bucket{le="8"} 1"#,
             r#"tollgate_issuer_keys_age_seconds{issuer="github"} 90"#,
             "tollgate_leases_live 3",
+            "tollgate_blocks_in_force 2",
             r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,
             r#"tollgate_http_request_duration_seconds_bucket{route="/token",le="+Inf"} 1"#,
             "tollgate_shed_total 1",
@@ -302,6 +312,7 @@ mod tests {
             names::REFUSALS,
             names::STEP_SECONDS,
             names::LEASES_LIVE,
+            names::BLOCKS,
             names::REQUESTS,
             names::REQUEST_SECONDS,
             names::IN_FLIGHT,

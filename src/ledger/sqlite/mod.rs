@@ -4,6 +4,8 @@
 //! lose a commit at power loss must not be believed durable.
 
 mod batch;
+pub(in crate::ledger) mod block_queries;
+pub(in crate::ledger) mod blocks;
 mod decisions;
 mod durability;
 pub(in crate::ledger) mod issue;

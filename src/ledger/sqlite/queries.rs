@@ -62,6 +62,7 @@ pub(in crate::ledger) struct UnleasedRow {
     pub(in crate::ledger) dies_by: i64,
     pub(in crate::ledger) left_behind: bool,
     pub(in crate::ledger) settled: bool,
+    pub(in crate::ledger) blocked: bool,
 }
 
 /// A decision's stored parts.
@@ -140,7 +141,8 @@ pub(in crate::ledger) fn unleased(
 ) -> rusqlite::Result<Vec<UnleasedRow>> {
     connection
         .prepare_cached(&format!(
-            "SELECT decision, role, target, handle, at, dies_by, n <= ?2, settled FROM (
+            "SELECT decision, role, target, handle, at, dies_by, n <= ?2, settled,
+                EXISTS (SELECT 1 FROM block_effects e WHERE e.subject = decision) FROM (
                 SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by, d.n, a.state = 'unknown' AS settled,
                     row_number() OVER (PARTITION BY d.target ORDER BY a.state = 'unknown', d.n) AS place
                 FROM authorisations a JOIN decisions d ON d.id = a.decision WHERE a.dies_by > ?1
@@ -156,6 +158,7 @@ pub(in crate::ledger) fn unleased(
                 dies_by: row.get(5)?,
                 left_behind: row.get(6)?,
                 settled: row.get(7)?,
+                blocked: row.get(8)?,
             })
         })?
         .collect()
