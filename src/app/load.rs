@@ -102,6 +102,7 @@ pub(super) fn open_ledger(
 ) -> Result<Arc<Ledger>, StartError> {
     let ledger_settings = LedgerSettings {
         refusals_per_minute: settings.limits.refusals_per_minute,
+        tell_block_reasons: settings.blocks.tell_reason,
         events_stdout: settings.audit.stdout,
         events_file: settings.audit.file.clone(),
         ..LedgerSettings::new(&settings.store.sqlite)
@@ -135,6 +136,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("store.sqlite", new.store.sqlite == old.store.sqlite),
         ("store.key_encryption_key", key(new) == key(old)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
+        ("blocks", new.blocks == old.blocks),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];
     let mut problems = Problems::default();

@@ -75,7 +75,7 @@ pub(super) async fn run(args: KeysArgs, output: Output) -> Result<(), Failure> {
             match ask(&admin_socket(settings), &request).await? {
                 AdminAnswer::Keys { keys } => print(&keys, output),
                 AdminAnswer::Failed { message } => Err(Failure::new(Status::Failed, message)),
-                AdminAnswer::Reloaded { .. } | AdminAnswer::Problems { .. } => {
+                AdminAnswer::Reloaded { .. } | AdminAnswer::Problems { .. } | AdminAnswer::Block(_) => {
                     Err(Failure::new(Status::Failed, "the broker answered something else"))
                 }
             }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod block;
 mod check;
 mod client;
 mod completions;
@@ -67,6 +68,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Make a running broker read its configuration again.
     Reload(reload::ReloadArgs),
+    /// Stop issuing to somebody or something, end what lives, and see what is left.
+    Block(block::BlockArgs),
     /// List, rotate and export the signing keys.
     Keys(keys::KeysArgs),
     /// Verify the audit chain.
@@ -116,6 +119,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args, output).await?,
         Command::Check(args) => check::run(&args, output)?,
         Command::Reload(args) => reload::run(&args, output).await?,
+        Command::Block(args) => block::run(args, output).await?,
         Command::Keys(args) => keys::run(args, output).await?,
         Command::Audit(args) => return audit::run(args, output).await,
         Command::Schema(args) => schema::run(&args)?,

@@ -7,6 +7,7 @@ mod audience;
 mod declared;
 mod endpoint;
 mod environment;
+mod events;
 mod issuer;
 mod known;
 mod layout;
@@ -22,6 +23,7 @@ mod sharing;
 mod source;
 mod table;
 mod target;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

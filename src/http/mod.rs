@@ -14,6 +14,7 @@ mod body;
 mod connection;
 mod endpoint;
 mod error;
+mod event_error;
 mod failure;
 mod fields;
 mod form;
@@ -24,6 +25,7 @@ mod limits;
 mod observe;
 mod peer;
 mod server;
+mod signature;
 mod tls;
 mod turned_away;
 

@@ -1,13 +1,16 @@
 //! The endpoints, one file each.
 
+mod blocks;
 mod credentials;
 mod decisions;
+mod events;
 mod fallback;
 mod health;
 mod leases;
 mod metadata;
 mod metrics;
 mod token;
+mod webhook;
 mod whoami;
 
 use std::str::FromStr;
@@ -32,6 +35,10 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/v1/whoami", get(whoami::get))
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
         .route("/v1/decisions/{id}", get(decisions::get))
+        .route("/v1/blocks", post(blocks::post).get(blocks::list))
+        .route("/v1/blocks/{id}", get(blocks::get).delete(blocks::delete))
+        .route("/v1/blocks/webhook/{name}", post(webhook::post))
+        .route("/v1/events", post(events::post))
         .route("/.well-known/openid-configuration", get(metadata::openid))
         .route("/.well-known/oauth-authorization-server", get(metadata::oauth))
         .route("/jwks", get(metadata::jwks))
