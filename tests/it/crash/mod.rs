@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tollgate::clock::{Clock, random_bytes};
 
 use crate::harness::parts::bao::Bao;
-use crate::harness::{Api, Server, Site};
+use crate::harness::{Api, Server, Site, process};
 use books::Books;
 
 /// Every point of an exchange, in order.
@@ -35,6 +35,9 @@ const END: &[(&str, bool)] = &[
     ("before_commit_of_End", false),
     ("after_commit_of_End", false),
 ];
+
+/// Every point of setting a block, and whether it holds after a crash there.
+const BLOCK: &[(&str, bool)] = &[("before_commit_of_SetBlocks", false), ("after_commit_of_SetBlocks", true)];
 
 /// Rounds of killing at any moment, and exchanges at once in each.
 const ROUNDS: usize = 5;
@@ -124,6 +127,26 @@ async fn after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead() {
         drop(scene.recovers(point).await);
         wanted += usize::from(*still_wanted);
         assert_eq!(scene.books.leased().len(), wanted, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn c_15_after_a_crash_while_a_block_is_set_it_holds_whole_or_not_at_all() {
+    let scene = Scene::new().await;
+    for (point, holds) in BLOCK {
+        let mut server = scene.start(point);
+        scene.ask(&scene.site.token(), &unique()).await.unwrap();
+        let config = scene.site.config();
+        let start = ["block", "--config", config.to_str().unwrap()];
+        let add = ["add", "repository:70107786", "--reason", "a crash", "--yes"];
+        let done = process::run(&[&start[..], &add].concat());
+        assert!(!done.status.success(), "{point} was not passed");
+        assert!(!server.wait().success());
+        let server = scene.recovers(point).await;
+        assert_eq!(scene.books.leased().is_empty(), *holds, "{point}");
+        let answer = scene.site.api().credentials(&scene.site.token(), &json!({ "role": "vault/app" })).await;
+        assert_eq!(answer.status == 403, *holds, "{point}: {}", answer.text);
+        drop(server);
     }
 }
 
