@@ -89,11 +89,15 @@ impl Context {
 /// Every endpoint, behind its limits.
 pub fn router(context: Arc<Context>) -> Router {
     let gate = limits::Gate::new(&context.limits);
-    let api = endpoint::api()
-        .layer(from_fn_with_state(gate.clone(), limits::admit))
-        .layer(from_fn_with_state(Arc::clone(&context), turned_away::count));
+    let behind = |routes: Router<Arc<Context>>, gate: limits::Gate| {
+        routes
+            .layer(from_fn_with_state(gate, limits::admit))
+            .layer(from_fn_with_state(Arc::clone(&context), turned_away::count))
+    };
+    let api = behind(endpoint::api(), gate.clone());
+    let switch = behind(endpoint::switch(), limits::Gate::of_switch(&context.limits));
     let probes = endpoint::probes().layer(from_fn_with_state(gate, limits::contain));
-    shell(api.merge(probes)).with_state(context)
+    shell(api.merge(switch).merge(probes)).with_state(context)
 }
 
 /// What every answer passes, whatever the path: fallbacks, rendered failures, security headers, the log line.
