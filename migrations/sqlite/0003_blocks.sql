@@ -17,7 +17,7 @@ CREATE TABLE blocks (
 CREATE INDEX blocks_not_lifted ON blocks (subject) WHERE lifted_at IS NULL;
 
 -- What a block is matched with beyond the columns of a decision: of every decision that led to an authorisation since
--- this table exists. Earlier ones are matched by reading their input, until they are dead.
+-- this table exists, as long as the decision itself. Earlier ones are matched by reading their input, until they are dead.
 CREATE TABLE decision_keys (
     decision      INTEGER PRIMARY KEY REFERENCES decisions (n),
     tenant        TEXT NOT NULL,

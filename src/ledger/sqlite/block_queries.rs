@@ -98,11 +98,9 @@ const LEASE: &str =
 const AUTHORISATION: &str = "d.id, 0, d.tenant, d.id, d.principal, d.role, d.target, d.dies_by, 0, NULL, 1";
 
 /// The rest of a decision that has no keys, for reading its input.
-const INPUT: &str = "k.decision IS NULL, CASE WHEN k.decision IS NULL THEN f.body END,
-    CASE WHEN k.decision IS NULL THEN i.body END";
-
-const KEYS: &str = "LEFT JOIN decision_keys k ON k.decision = d.n JOIN frames f ON f.id = d.frame
-    LEFT JOIN inputs i ON i.decision = d.n";
+const INPUT: &str = "k.decision IS NULL,
+    CASE WHEN k.decision IS NULL THEN (SELECT f.body FROM frames f WHERE f.id = d.frame) END,
+    CASE WHEN k.decision IS NULL THEN (SELECT i.body FROM inputs i WHERE i.decision = d.n) END";
 
 const MATCHES: &str = "(?2 = '' OR d.tenant = ?2) AND (
     ?3 = 'everything' OR (?3 = 'tenant' AND d.tenant = ?4) OR (?3 = 'principal' AND d.principal = ?4)
@@ -124,12 +122,14 @@ pub(in crate::ledger) fn touched(
     let matches = MATCHES.replace("s.id", "l.id");
     let leases = |ended: &str| {
         format!(
-            "SELECT {LEASE}, {INPUT} FROM leases l JOIN decisions d ON d.id = l.decision {KEYS}
+            "SELECT {LEASE}, {INPUT} FROM leases l JOIN decisions d ON d.id = l.decision
+                 LEFT JOIN decision_keys k ON k.decision = d.n
              WHERE {ended} AND l.dies_at > ?1 AND {matches}"
         )
     };
     let authorisations = format!(
-        "SELECT {AUTHORISATION}, {INPUT} FROM authorisations a JOIN decisions d ON d.id = a.decision {KEYS}
+        "SELECT {AUTHORISATION}, {INPUT} FROM authorisations a JOIN decisions d ON d.id = a.decision
+             LEFT JOIN decision_keys k ON k.decision = d.n
          WHERE a.dies_by > ?1 AND {}",
         MATCHES.replace("s.id", "d.id")
     );
