@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tollgate::broker::Broker;
 use tollgate::domain::BlockId;
 use tollgate::ledger::{BlocksSet, Fate, NewBlock};
@@ -72,34 +73,28 @@ async fn pull(broker: Arc<Broker>, load: Arc<Load>) -> BlockId {
     ids[0]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn c_15_under_load_what_is_blocked_is_dead_at_its_target_and_nothing_escapes() {
-    let bao = Bao::start().await;
-    let site = bao.site(&[]).await;
-    site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 100000\n"));
-    let app = site.start().await;
-    bao.trust(&site).await;
-
-    let (api, room) = (site.api(), Semaphore::new(AT_ONCE));
-    let (is_blocked, held) = (AtomicBool::default(), AtomicUsize::default());
-    let load = Arc::new(Load { site, api, room, is_blocked, held });
-    let mut exchanges = tokio::task::JoinSet::new();
+/// Exchanges at the pace, with the block set among them; its id, and what is under way.
+async fn drive(broker: &Arc<Broker>, load: &Arc<Load>) -> (BlockId, JoinSet<(usize, bool, Answer)>) {
+    let mut exchanges = JoinSet::new();
     let mut pace = tokio::time::interval(PACE);
     let (mut block, mut last) = (None, usize::MAX);
     for n in 0.. {
         pace.tick().await;
         assert!(n < 20 * BEFORE, "nobody gets a credential");
-        exchanges.spawn(exchange(Arc::clone(&load), n));
+        exchanges.spawn(exchange(Arc::clone(load), n));
         if block.is_none() && n >= BEFORE && load.held.load(Ordering::SeqCst) >= HELD {
-            block = Some(tokio::spawn(pull(Arc::clone(app.broker()), Arc::clone(&load))));
+            block = Some(tokio::spawn(pull(Arc::clone(broker), Arc::clone(load))));
             last = n + BEFORE;
         }
         if n == last {
             break;
         }
     }
-    let block = block.unwrap().await.unwrap();
+    (block.unwrap().await.unwrap(), exchanges)
+}
 
+/// What the answers say: how many got a credential that the block is about, and the decisions of the others.
+async fn judge(mut exchanges: JoinSet<(usize, bool, Answer)>) -> (usize, BTreeSet<String>) {
     let (mut held, mut served, mut blocked) = (0, BTreeSet::new(), 0);
     while let Some(done) = exchanges.join_next().await {
         let (n, late, answer) = done.unwrap();
@@ -115,6 +110,22 @@ async fn c_15_under_load_what_is_blocked_is_dead_at_its_target_and_nothing_escap
         }
     }
     assert!(held >= HELD && blocked > BEFORE / 4 && !served.is_empty(), "{held} {blocked}");
+    (held, served)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_15_under_load_what_is_blocked_is_dead_at_its_target_and_nothing_escapes() {
+    let bao = Bao::start().await;
+    let site = bao.site(&[]).await;
+    site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 100000\n"));
+    let app = site.start().await;
+    bao.trust(&site).await;
+
+    let (api, room) = (site.api(), Semaphore::new(AT_ONCE));
+    let (is_blocked, held) = (AtomicBool::default(), AtomicUsize::default());
+    let load = Arc::new(Load { site, api, room, is_blocked, held });
+    let (block, exchanges) = drive(app.broker(), &load).await;
+    let (held, served) = judge(exchanges).await;
 
     let ledger = app.broker().ledger();
     until("every end is confirmed", async || {
