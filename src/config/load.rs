@@ -7,6 +7,7 @@ mod audience;
 mod declared;
 mod endpoint;
 mod environment;
+mod events;
 mod issuer;
 mod known;
 mod layout;
@@ -25,6 +26,7 @@ mod source;
 mod table;
 mod target;
 mod telemetry;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

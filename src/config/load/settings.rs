@@ -11,12 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::known::SourceName;
-use super::{Around, operations, secret, server, signing, source, telemetry};
+use super::known::{SourceName, WebhookName};
+use super::{Around, operations, secret, server, signing, source, telemetry, webhook};
 use crate::config::reader::{Field, Reader};
 use crate::config::{
-    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SigningSettings,
-    StoreSettings, TelemetrySettings,
+    AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
+    SigningSettings, StoreSettings, TelemetrySettings, Webhook,
 };
 use crate::domain::TenantName;
 
@@ -39,6 +39,8 @@ pub(super) struct Draft {
     denials: Option<DenialDetail>,
     policies: PathBuf,
     operations: Operations,
+    blocks: BlockSettings,
+    webhooks: BTreeMap<WebhookName, Option<Webhook>>,
 }
 
 impl Draft {
@@ -66,6 +68,12 @@ impl Draft {
                 .into_iter()
                 .map(|(name, source)| Some((name.into(), source?)))
                 .collect::<Option<_>>()?,
+            blocks: self.blocks,
+            webhooks: self
+                .webhooks
+                .into_iter()
+                .map(|(name, webhook)| Some((name.into(), webhook?)))
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -89,6 +97,12 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         operations: r.section("operations", "a table", operations::operations).unwrap_or_default(),
         sources: r
             .map("sources", expected, |_, field| Some(field.table(|r| source::source(r, around)).flatten())),
+        blocks: r
+            .section("blocks", "a table", |r| BlockSettings { tell_reason: r.flag("tell_reason") })
+            .unwrap_or_default(),
+        webhooks: r.map("webhooks", "a table, such as [webhooks.siem]", |name: &WebhookName, field| {
+            Some(field.table(|r| webhook::webhook(name.as_str(), r, around)).flatten())
+        }),
     }
 }
 
