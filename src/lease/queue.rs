@@ -96,12 +96,15 @@ async fn end_all(
     let until = Instant::now() + PATIENCE;
     let mut working = FuturesUnordered::new();
     let (mut settled, mut failed, mut stopped) = (0, Vec::new(), None);
+    // One alone finds out whether the target answers.
+    let mut at_once = 1;
     loop {
-        while stopped.is_none() && working.len() < ENDS_AT_ONCE {
+        while stopped.is_none() && working.len() < at_once {
             let Some((doomed, claim)) = waiting.next() else { break };
             working.push(attempt(ledger, providers, doomed, claim, until));
         }
         let Some((claim, done)) = working.next().await else { break };
+        at_once = ENDS_AT_ONCE;
         match done {
             Ok(()) => settled += 1,
             Err(code) => {
