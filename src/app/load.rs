@@ -127,6 +127,9 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
     };
     let key =
         |settings: &Settings| Fingerprint::of(settings.store.key_encryption_key.expose_secret().as_bytes());
+    let sinks = |settings: &Settings| -> Vec<(String, Fingerprint)> {
+        settings.audit.sinks.iter().map(|(name, sink)| (name.clone(), sink.revision())).collect()
+    };
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
@@ -135,6 +138,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("store.sqlite", new.store.sqlite == old.store.sqlite),
         ("store.key_encryption_key", key(new) == key(old)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
+        ("audit.sinks", sinks(new) == sinks(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];
     let mut problems = Problems::default();

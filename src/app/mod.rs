@@ -25,7 +25,7 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Problems;
 use crate::http;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RunningSinks, Sinks};
 use crate::secret::Fingerprint;
 use crate::signing::Sealer;
 use crate::telemetry::Metrics;
@@ -82,6 +82,7 @@ impl App {
         ledger.set_revision(loaded.config.revision, loaded.policy.revision()).await?;
         let broker = Arc::new(Broker::new(loaded, Arc::clone(&ledger), clock.clone()));
 
+        let sinks = Sinks::new(&broker.loaded().config.settings, &ledger)?;
         let admin = admin::Listener::bind(&admin_socket)?;
         let server = http::Server::bind(listen, tls.clone(), http::Caps::new(&limits)).await?;
         let address = server.address();
@@ -94,10 +95,11 @@ impl App {
             trusted_proxies,
             clock: clock.clone(),
         });
+        let sinks = sinks.start();
         let stop = CancellationToken::new();
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
-        let serving = tokio::spawn(serve(Arc::clone(&core), server, context, admin, stop.clone()));
+        let serving = tokio::spawn(serve(Arc::clone(&core), server, context, admin, sinks, stop.clone()));
         Ok(Self { core, address, stop, serving })
     }
 
@@ -133,6 +135,7 @@ async fn serve(
     server: http::Server,
     context: Arc<http::Context>,
     admin: admin::Listener,
+    sinks: RunningSinks,
     stop: CancellationToken,
 ) {
     // The background goes on while requests finish: they may wait for it to write.
@@ -146,6 +149,8 @@ async fn serve(
             tracing::error!(%failed, "a background task did not end in order");
         }
     }
+    // After the last record and the last checkpoint.
+    sinks.stop().await;
 }
 
 impl Core {

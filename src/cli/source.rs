@@ -48,6 +48,7 @@ pub(super) fn failure_of(error: &StartError) -> Failure {
         | StartError::Provider(_)
         | StartError::Tls(_)
         | StartError::Bind(_)
+        | StartError::Sink(_)
         | StartError::Admin { .. } => Failure::new(Status::Failed, causes::in_full(error)),
     }
 }

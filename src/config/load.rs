@@ -19,6 +19,7 @@ mod secret;
 mod server;
 mod settings;
 mod sharing;
+mod sink;
 mod source;
 mod table;
 mod target;

@@ -16,6 +16,7 @@ mod problem;
 mod reader;
 mod role;
 mod settings;
+mod sink;
 mod table;
 mod target;
 
@@ -31,6 +32,7 @@ pub use settings::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SourceAuth,
     StoreSettings, TlsSettings,
 };
+pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
 

@@ -33,6 +33,16 @@ pub mod names {
     pub const FAILED_COMMITS: &str = "tollgate_ledger_failed_commits_total";
     /// Counter: audit events that a sink did not take; the store has their records.
     pub const EVENTS_DROPPED: &str = "tollgate_events_dropped_total";
+    /// Gauge: records that a `sink` has not got yet.
+    pub const SINK_LAG: &str = "tollgate_sink_lag_records";
+    /// Gauge: age of the oldest record that a `sink` has not got yet.
+    pub const SINK_LAG_SECONDS: &str = "tollgate_sink_lag_seconds";
+    /// Counter: records that a `sink` has got.
+    pub const SINK_DELIVERED: &str = "tollgate_sink_delivered_total";
+    /// Counter: attempts of a `sink` that failed; it tries again.
+    pub const SINK_FAILURES: &str = "tollgate_sink_failures_total";
+    /// Counter: records that a `sink`'s receiver refuses for good.
+    pub const SINK_DEAD_LETTERS: &str = "tollgate_sink_dead_letters_total";
     /// Gauge: seconds since the keys of an `issuer` were last fetched.
     pub const ISSUER_KEYS_AGE: &str = "tollgate_issuer_keys_age_seconds";
 }
@@ -98,6 +108,15 @@ fn describe() {
     describe_histogram!(names::BATCH_SIZE, "Records per commit of the ledger.");
     describe_counter!(names::FAILED_COMMITS, "Commits of the ledger that failed.");
     describe_counter!(names::EVENTS_DROPPED, "Audit events that a sink did not take.");
+    describe_gauge!(names::SINK_LAG, "Records that a sink has not got yet.");
+    describe_gauge!(
+        names::SINK_LAG_SECONDS,
+        Unit::Seconds,
+        "Age of the oldest record that a sink has not got yet."
+    );
+    describe_counter!(names::SINK_DELIVERED, "Records that a sink has got.");
+    describe_counter!(names::SINK_FAILURES, "Attempts of a sink that failed.");
+    describe_counter!(names::SINK_DEAD_LETTERS, "Records that a sink's receiver refuses for good.");
     describe_gauge!(names::ISSUER_KEYS_AGE, Unit::Seconds, "Time since an issuer's keys were last fetched.");
     // A counter that appears with its first event hides that event from rate().
     for name in [names::SHED, names::FAILED_COMMITS, names::EVENTS_DROPPED] {
@@ -221,6 +240,35 @@ pub fn event_dropped() {
     counter!(names::EVENTS_DROPPED).increment(1);
 }
 
+/// Records how many records a sink has not got, and how old the oldest is. `sink` is a configured name.
+pub fn sink_lags(sink: &str, records: i64, seconds: f64) {
+    let records = u32::try_from(records).unwrap_or(u32::MAX);
+    gauge!(names::SINK_LAG, "sink" => sink.to_owned()).set(records);
+    gauge!(names::SINK_LAG_SECONDS, "sink" => sink.to_owned()).set(seconds);
+}
+
+/// Makes a sink's counters exist before their first event, which `rate` would not see otherwise.
+pub fn sink_starts(sink: &str) {
+    for name in [names::SINK_DELIVERED, names::SINK_FAILURES, names::SINK_DEAD_LETTERS] {
+        counter!(name, "sink" => sink.to_owned()).increment(0);
+    }
+}
+
+/// Counts records that a sink has got.
+pub fn sink_delivered(sink: &str, records: u64) {
+    counter!(names::SINK_DELIVERED, "sink" => sink.to_owned()).increment(records);
+}
+
+/// Counts an attempt of a sink that failed.
+pub fn sink_failed(sink: &str) {
+    counter!(names::SINK_FAILURES, "sink" => sink.to_owned()).increment(1);
+}
+
+/// Counts a record that a sink's receiver refuses for good.
+pub fn sink_dead_letter(sink: &str) {
+    counter!(names::SINK_DEAD_LETTERS, "sink" => sink.to_owned()).increment(1);
+}
+
 /// Counts and times an HTTP request. `route` is the matched pattern, never a path: that would be an unbounded label.
 pub fn request_ended(route: &str, status: u16, took: Duration) {
     let route = route.to_owned();
@@ -277,6 +325,11 @@ mod tests {
             request_shed();
             commit_failed();
             event_dropped();
+            sink_starts("siem");
+            sink_lags("siem", 12, 3.5);
+            sink_delivered("siem", 7);
+            sink_failed("siem");
+            sink_dead_letter("siem");
             request_ended("/token", 200, Duration::from_millis(1));
         });
         for line in [
@@ -309,6 +362,11 @@ mod tests {
             names::BATCH_SIZE,
             names::FAILED_COMMITS,
             names::EVENTS_DROPPED,
+            names::SINK_LAG,
+            names::SINK_LAG_SECONDS,
+            names::SINK_DELIVERED,
+            names::SINK_FAILURES,
+            names::SINK_DEAD_LETTERS,
             names::ISSUER_KEYS_AGE,
         ] {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}");

@@ -12,7 +12,7 @@ pub use logs::{DEFAULT_FILTER, FILTER_VARIABLE, Format, init};
 pub use metrics::{InFlight, Metrics, Outcome, Step, names};
 pub use metrics::{
     batch_committed, commit_failed, event_dropped, exchange_ended, issuer_keys_aged, leases_live,
-    request_ended, request_shed,
+    request_ended, request_shed, sink_dead_letter, sink_delivered, sink_failed, sink_lags, sink_starts,
 };
 
 /// Why logs or metrics cannot start.

@@ -11,13 +11,17 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
 
-use super::known::SourceName;
-use super::{Around, operations, secret, server, source};
+use super::known::{SinkName, SourceName};
+use super::{Around, operations, secret, server, sink, source};
 use crate::config::reader::Reader;
 use crate::config::{
-    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, StoreSettings,
+    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, Sink,
+    StoreSettings,
 };
 use crate::domain::TenantName;
+
+/// Most sinks: each reads the store and holds a batch of records.
+const MAX_SINKS: usize = 8;
 
 /// `tollgate.toml` so far as it could be read.
 #[derive(Default)]
@@ -27,7 +31,7 @@ pub(super) struct Draft {
     /// `[sources.<name>]`; a broken one is there without a value.
     pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
     store: Option<StoreSettings>,
-    audit: AuditSettings,
+    audit: Option<AuditSettings>,
     limits: Option<Limits>,
     zone: Option<TimeZone>,
     denials: Option<DenialDetail>,
@@ -47,7 +51,7 @@ impl Draft {
         Some(Settings {
             server: self.server?,
             store: self.store?,
-            audit: self.audit,
+            audit: self.audit?,
             limits: self.limits?,
             zone: self.zone?,
             denials: self.denials.unwrap_or(DenialDetail::Reasons),
@@ -69,7 +73,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     Draft {
         server: r.section("server", "a table", |r| server::server(r, around)).flatten(),
         store: r.section("store", "a table", |r| store(r, around)).flatten(),
-        audit: r.section("audit", "a table", |r| audit(r, around)).unwrap_or_default(),
+        audit: r.section("audit", "a table", |r| audit(r, around)).flatten(),
         limits: r.section("limits", "a table", limits),
         zone: r.section("time", "a table", zone).flatten(),
         denials: r.section("denials", "a table", denials).flatten(),
@@ -96,9 +100,22 @@ fn store(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StoreSettings> {
     Some(StoreSettings { sqlite: around.directory.join(sqlite?), key_encryption_key: key? })
 }
 
-fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> AuditSettings {
+fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {
     let file = r.optional::<PathBuf>("file", "a path, such as \"/var/log/tollgate/audit.jsonl\"");
-    AuditSettings { stdout: r.flag("stdout"), file: file.map(|file| around.directory.join(file)) }
+    let stdout = r.flag("stdout");
+    let expected = "a table, such as [audit.sinks.siem]";
+    let sinks: BTreeMap<SinkName, Option<Sink>> =
+        r.map("sinks", expected, |_, field| Some(field.table(|r| sink::sink(r, around)).flatten()));
+    if sinks.len() > MAX_SINKS {
+        let message = format!("{} sinks are more than the {MAX_SINKS} that one server feeds", sinks.len());
+        r.refuse("sinks", "too_many", &message, "let one receiver pass the records on");
+    }
+    // A broken sink is not an absent one.
+    let sinks = sinks
+        .into_iter()
+        .map(|(name, sink)| Some((name.as_str().to_owned(), sink?)))
+        .collect::<Option<_>>()?;
+    Some(AuditSettings { stdout, file: file.map(|file| around.directory.join(file)), sinks })
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

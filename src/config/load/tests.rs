@@ -4,6 +4,7 @@ mod issuers;
 mod roles;
 mod settings;
 mod shipped;
+mod sinks;
 mod tables;
 mod targets;
 mod ten;

@@ -24,7 +24,10 @@ const CHECKPOINT_PAGES: i64 = 4000;
 const STATEMENTS: usize = 96;
 
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
-const STEPS: &[M<'_>] = &[M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0006_sink_cursors.sql")),
+];
 
 /// The writer's connection with the lock that keeps other servers away.
 pub(super) struct Opened {

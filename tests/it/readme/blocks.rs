@@ -74,7 +74,7 @@ fn kind(info: &str, line: usize) -> Kind {
     }
     match (language, run, file, reason) {
         ("", None, None, None) => Kind::Drawing,
-        ("sh", None, None, Some(why)) => Kind::NotRun(why),
+        ("sh" | "toml", None, None, Some(why)) => Kind::NotRun(why),
         ("sh", Some(scenario), None, None) => Kind::Run { scenario, status, background },
         ("text", Some(scenario), None, None) => Kind::Output { scenario },
         (_, Some(scenario), Some(path), None) => Kind::File { scenario, path },

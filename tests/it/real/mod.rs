@@ -13,5 +13,6 @@ mod clients;
 mod exec;
 mod issuer;
 mod sources;
+mod syslog;
 mod vault;
 mod vault_limits;
