@@ -3,7 +3,8 @@
 //! Syslog has no acknowledgement. What it has is an orderly end: the receiver closes its side after it has read all that
 //! came before the sender's end (RFC 5425, section 4.4). So each batch gets a connection of its own, which is closed, and
 //! counts as delivered once the receiver has closed its side too. A receiver that dies with unread records in its socket
-//! resets the connection, and the batch is sent again.
+//! resets the connection, and one that closes before our end did so by itself: the batch is sent again. What remains is a
+//! receiver that loses what it has read; and a network so slow that records and an early end cross for longer than we watch.
 
 mod frame;
 
@@ -19,6 +20,10 @@ use super::message::Message;
 use super::send::{SendError, Verdict, all_taken};
 use crate::config::SyslogSink;
 use crate::net::{Dialer, Duplex, NetError};
+
+/// How long a receiver is watched before our side ends: one that closes in this time did so by itself, and has perhaps read
+/// nothing. After it the records are in its socket, which it cannot close unread without resetting the connection.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Bytes that a receiver may send, which it has no reason to.
 const MAX_CHATTER: usize = 4096;
@@ -60,10 +65,18 @@ impl Syslog {
 
 /// Writes everything, ends our side, and waits until the receiver ends its own.
 async fn hand_over(mut connection: Box<dyn Duplex>, frames: &[u8]) -> io::Result<()> {
-    connection.write_all(frames).await?;
-    connection.shutdown().await?;
     let mut chatter = [0; 256];
     let mut heard = 0;
+    connection.write_all(frames).await?;
+    connection.flush().await?;
+    match timeout(ROUND_TRIP, connection.read(&mut chatter)).await {
+        // As it should be: the receiver waits for more.
+        Err(_) => {}
+        Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Ok(count)) => heard += count,
+        Ok(Err(error)) => return Err(error),
+    }
+    connection.shutdown().await?;
     while heard <= MAX_CHATTER {
         match connection.read(&mut chatter).await {
             Ok(0) => return Ok(()),

@@ -16,7 +16,7 @@ fn decision() -> DecisionId {
 }
 
 fn lease() -> LeaseId {
-    LeaseId::new([7; 16])
+    LeaseId::from_bytes([7; 16])
 }
 
 fn raw(json: &str) -> Box<RawValue> {

@@ -65,6 +65,13 @@ async fn a_receiver_that_dies_before_it_has_read_has_nothing() {
     })
     .await;
     assert!(matches!(sent, Err(SendError::Broken(_))), "{sent:?}");
+    let (sent, ()) = send(&[message(1, 1)], async |mut connection: TcpStream| {
+        // Before anything has come.
+        connection.shutdown().await.unwrap();
+        drop(connection);
+    })
+    .await;
+    assert!(matches!(sent, Err(SendError::Broken(_))), "{sent:?}");
 }
 
 #[tokio::test]
