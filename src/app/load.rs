@@ -149,6 +149,9 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         all.map(print).collect::<Vec<_>>()
     };
     let otlp = |settings: &Settings| settings.telemetry.otlp.as_ref().map(OtlpSettings::fingerprint);
+    let sinks = |settings: &Settings| -> Vec<(String, Fingerprint)> {
+        settings.audit.sinks.iter().map(|(name, sink)| (name.clone(), sink.revision())).collect()
+    };
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
@@ -160,6 +163,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("signing (all but tokens)", new.signing.is_like(&old.signing)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
         ("telemetry.otlp", otlp(new) == otlp(old)),
+        ("audit.sinks", sinks(new) == sinks(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];
     let mut problems = Problems::default();

@@ -20,6 +20,7 @@ mod server;
 mod settings;
 mod sharing;
 mod signing;
+mod sink;
 mod source;
 mod table;
 mod target;

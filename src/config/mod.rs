@@ -17,6 +17,7 @@ mod reader;
 mod role;
 mod settings;
 mod signing;
+mod sink;
 mod table;
 mod target;
 mod telemetry;
@@ -34,6 +35,7 @@ pub use settings::{
     StoreSettings, TlsSettings,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
+pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
 pub use telemetry::{OtlpSettings, TelemetrySettings};

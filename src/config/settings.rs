@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::sink::Sink;
 use super::{SigningSettings, TelemetrySettings};
 use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
 
@@ -75,13 +76,15 @@ pub struct StoreSettings {
     pub previous_key_encryption_keys: Vec<SecretString>,
 }
 
-/// `[audit]`: the JSON-lines copy.
+/// `[audit]`: the copies of the audit chain.
 #[derive(Debug, Default)]
 pub struct AuditSettings {
     /// Write each event to standard output.
     pub stdout: bool,
     /// Append each event to this file.
     pub file: Option<PathBuf>,
+    /// `[audit.sinks.<name>]`.
+    pub sinks: BTreeMap<String, Sink>,
 }
 
 /// `[limits]`.

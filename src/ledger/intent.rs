@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::EndHow;
 use super::counts::Counted;
 use super::record::DecisionRow;
+use super::sinks::Cursor;
 use crate::domain::{DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
@@ -161,6 +162,13 @@ pub(super) struct StoreCheckpoint {
     pub(super) n: i64,
     pub(super) at: i64,
     pub(super) jws: String,
+}
+
+/// Notes how far a sink of events has come. No place moves back.
+#[derive(Debug)]
+pub(super) struct KeepCursor {
+    pub(super) sink: String,
+    pub(super) cursor: Cursor,
 }
 
 /// Closes what is dead by itself and forgets what is no longer needed, a bounded amount at a time.

@@ -7,6 +7,7 @@
 mod address;
 mod client;
 mod request;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 
 pub use client::Client;
 pub use request::{Request, Response};
+pub use stream::{DialError, Dialer, Duplex};
 
 /// What a client may reach, and how much it reads.
 #[derive(Debug, Clone)]

@@ -61,6 +61,8 @@ mod scopes;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sinks;
+#[cfg(test)]
 mod store_faults;
 #[cfg(test)]
 mod sweep;

@@ -11,17 +11,20 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::known::SourceName;
-use super::{Around, operations, secret, server, signing, source, telemetry};
+use super::known::{SinkName, SourceName};
+use super::{Around, operations, secret, server, signing, sink, source, telemetry};
 use crate::config::reader::{Field, Reader};
 use crate::config::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SigningSettings,
-    StoreSettings, TelemetrySettings,
+    Sink, StoreSettings, TelemetrySettings,
 };
 use crate::domain::TenantName;
 
 /// How to write former key-encryption keys.
 const FORMER: &str = r#"a list of secrets, such as [{ file = "../secrets/former-key" }]"#;
+
+/// Most sinks: each reads the store and holds a batch of records.
+const MAX_SINKS: usize = 8;
 
 /// `tollgate.toml` so far as it could be read.
 #[derive(Default)]
@@ -32,7 +35,7 @@ pub(super) struct Draft {
     pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
     store: Option<StoreSettings>,
     signing: Option<SigningSettings>,
-    audit: AuditSettings,
+    audit: Option<AuditSettings>,
     telemetry: Option<TelemetrySettings>,
     limits: Option<Limits>,
     zone: Option<TimeZone>,
@@ -54,7 +57,7 @@ impl Draft {
             server: self.server?,
             store: self.store?,
             signing: self.signing?,
-            audit: self.audit,
+            audit: self.audit?,
             telemetry: self.telemetry?,
             limits: self.limits?,
             zone: self.zone?,
@@ -80,7 +83,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         server,
         store: r.section("store", "a table", |r| store(r, around)).flatten(),
         signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
-        audit: r.section("audit", "a table", |r| audit(r, around)).unwrap_or_default(),
+        audit: r.section("audit", "a table", |r| audit(r, around)).flatten(),
         telemetry: r.section("telemetry", "a table", |r| telemetry::telemetry(r, around, proxied)).flatten(),
         limits: r.section("limits", "a table", limits),
         zone: r.section("time", "a table", zone).flatten(),
@@ -118,9 +121,22 @@ fn key(field: &Field<'_>, around: &Around<'_>) -> Option<SecretString> {
     None
 }
 
-fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> AuditSettings {
+fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {
     let file = r.optional::<PathBuf>("file", "a path, such as \"/var/log/tollgate/audit.jsonl\"");
-    AuditSettings { stdout: r.flag("stdout"), file: file.map(|file| around.directory.join(file)) }
+    let stdout = r.flag("stdout");
+    let expected = "a table, such as [audit.sinks.siem]";
+    let sinks: BTreeMap<SinkName, Option<Sink>> =
+        r.map("sinks", expected, |_, field| Some(field.table(|r| sink::sink(r, around)).flatten()));
+    if sinks.len() > MAX_SINKS {
+        let message = format!("{} sinks are more than the {MAX_SINKS} that one server feeds", sinks.len());
+        r.refuse("sinks", "too_many", &message, "let one receiver pass the records on");
+    }
+    // A broken sink is not an absent one.
+    let sinks = sinks
+        .into_iter()
+        .map(|(name, sink)| Some((name.as_str().to_owned(), sink?)))
+        .collect::<Option<_>>()?;
+    Some(AuditSettings { stdout, file: file.map(|file| around.directory.join(file)), sinks })
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{Batch, Committed};
 use super::open::Opened;
@@ -105,6 +105,7 @@ pub(super) struct Writer {
     reserve: Reserve,
     sweep: upkeep::Sweep,
     events: Option<Events>,
+    commits: watch::Sender<()>,
     clock: Clock,
     in_flight: Exchanges,
     /// Held until the connection is closed: fields are dropped in this order.
@@ -144,26 +145,31 @@ impl Writer {
         let shared_head = Arc::new(ArcSwap::from_pointee(head));
         let frames = HashMap::new();
         let sweep = upkeep::Sweep::default();
-        Ok((
-            Self {
-                connection,
-                head,
-                shared_head,
-                frames,
-                reserve,
-                sweep,
-                events,
-                clock,
-                in_flight,
-                _lock: lock,
-            },
-            store,
-        ))
+        let commits = watch::Sender::new(());
+        let writer = Self {
+            connection,
+            head,
+            shared_head,
+            frames,
+            reserve,
+            sweep,
+            events,
+            commits,
+            clock,
+            in_flight,
+            _lock: lock,
+        };
+        Ok((writer, store))
     }
 
     /// The newest durable head, for checkpoints.
     pub(super) fn shared_head(&self) -> Arc<ArcSwap<Head>> {
         Arc::clone(&self.shared_head)
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.subscribe()
     }
 
     /// Writes until nobody can ask any more.
@@ -285,7 +291,7 @@ impl Writer {
     }
 
     fn keep(&mut self, committed: Committed) {
-        let Committed { head, new_frames, lines, authorised } = committed;
+        let Committed { head, new_frames, lines, authorised, grew } = committed;
         self.head = head;
         self.shared_head.store(Arc::new(head));
         if self.frames.len() + new_frames.len() > FRAMES {
@@ -297,6 +303,9 @@ impl Writer {
             for line in lines {
                 events.send(line);
             }
+        }
+        if grew {
+            self.commits.send_replace(());
         }
     }
 }

@@ -11,7 +11,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub use record::{
     EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
     ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, readiness,
-    request_ended, request_shed, signing_keys,
+    request_ended, request_shed, signing_keys, sink_dead_letter, sink_delivered, sink_failed, sink_lags,
+    sink_starts,
 };
 pub(super) use record::{SpanOutcome, spans};
 pub use table::{METRICS, Metric, MetricKind, names};
@@ -131,6 +132,11 @@ mod tests {
         request_shed();
         commit_failed();
         event_dropped();
+        sink_starts("siem");
+        sink_lags("siem", 12, 3.5);
+        sink_delivered("siem", 7);
+        sink_failed("siem");
+        sink_dead_letter("siem");
         request_ended("/token", 200, Duration::from_millis(1));
     }
 
