@@ -8,6 +8,7 @@ mod leases;
 mod metadata;
 mod metrics;
 mod token;
+mod unreadable;
 mod whoami;
 
 use std::str::FromStr;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 pub(super) use fallback::{method_not_allowed, not_found};
 pub use metadata::JWKS_MAX_AGE;
+pub(super) use unreadable::{PATH as UNREADABLE, Unreadable};
 
 use super::Context;
 use crate::domain::{Code, Refusal};
@@ -37,6 +39,7 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/jwks", get(metadata::jwks))
         .route("/federation/.well-known/openid-configuration", get(metadata::federation_openid))
         .route("/federation/jwks", get(metadata::federation_jwks))
+        .route(UNREADABLE, any(unreadable::any))
 }
 
 /// What operators use; answers under any load.
