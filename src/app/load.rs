@@ -46,13 +46,36 @@ impl From<Refused> for StartError {
     }
 }
 
+/// The same without the secrets that lie outside its files. No server can be made of it: nobody gets it out of here.
+pub struct Reviewed(Checked);
+
+impl Reviewed {
+    /// What was checked, to look at.
+    pub const fn checked(&self) -> &Checked {
+        &self.0
+    }
+}
+
 /// Loads everything that a server would, and starts nothing.
 ///
 /// # Errors
 /// Every problem found.
 pub fn check(source: &Source) -> Result<Checked, Refused> {
-    let (config, mut problems) =
-        Config::load(&source.directory, source.environment.iter().cloned()).map_err(Refused)?;
+    with_policies(Config::load(&source.directory, source.environment.iter().cloned()))
+}
+
+/// The same for whoever does not have the secrets, such as a reviewer's CI job. Where each secret would come from is among
+/// the warnings.
+///
+/// # Errors
+/// Every problem found.
+pub fn review(source: &Source) -> Result<Reviewed, Refused> {
+    let environment = source.environment.iter().cloned();
+    with_policies(Config::load_without_secrets(&source.directory, environment)).map(Reviewed)
+}
+
+fn with_policies(loaded: Result<(Config, Problems), Problems>) -> Result<Checked, Refused> {
+    let (config, mut problems) = loaded.map_err(Refused)?;
     match Policy::load(&config) {
         Ok((policy, found)) => {
             problems.extend(found);

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
 pub use error::StartError;
 pub use keys::{KeyReport, reports as key_reports};
-pub use load::{Checked, check};
+pub use load::{Checked, Reviewed, check, review};
 
 use crate::broker::Broker;
 use crate::clock::Clock;
