@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
+use crate::domain::{FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
 #[derive(Debug)]
@@ -122,6 +122,8 @@ pub struct FactSource {
     pub url: String,
     /// How Tollgate authenticates.
     pub auth: Option<SourceAuth>,
+    /// Issuer entries whose identities it knows; it is asked about no others. All of them if not written.
+    pub issuers: Option<BTreeSet<IssuerName>>,
     /// JSON pointer of each fact in the answer.
     pub facts: BTreeMap<FactKey, String>,
     /// Longest the source may take; 2 s unless written.
@@ -130,6 +132,8 @@ pub struct FactSource {
     pub max_bytes: usize,
     /// How long an answer is kept; 30 s unless written.
     pub cache: Duration,
+    /// PEM authorities that vouch for it beside the platform's.
+    pub ca_file: Option<PathBuf>,
     /// Private networks that the URL may resolve to.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.

@@ -65,6 +65,8 @@ mod threats;
 #[cfg(test)]
 mod token_endpoint;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod ttl;
 #[cfg(test)]
 mod whoami;

@@ -30,10 +30,12 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
     let source = FactSource {
         url: "https://facts.example/".into(),
         auth: None,
+        issuers: None,
         facts: [("commit_signed".parse().unwrap(), "/signed".to_owned())].into(),
         timeout: Duration::from_secs(1),
         max_bytes: 1024,
         cache: Duration::ZERO,
+        ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
     };
