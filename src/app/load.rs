@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
@@ -143,11 +144,7 @@ pub(super) fn open_ledger(
 
 /// Refuses a configuration that a running server cannot put in force whole: what is read only at start must be the same.
 pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
-    let limits = |limits: &Limits| {
-        let Limits { concurrency, connections, body_bytes, request_timeout, .. } = limits;
-        let per_minute = (limits.refusals_per_minute, limits.exchanges_per_minute);
-        (*concurrency, *connections, *body_bytes, *request_timeout, per_minute)
-    };
+    let limits = |limits: &Limits| Limits { policy_timeout: Duration::ZERO, ..limits.clone() };
     let key =
         |settings: &Settings| Fingerprint::of(settings.store.key_encryption_key.expose_secret().as_bytes());
     let same = [

@@ -24,8 +24,8 @@ pub use issuer::{Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profil
 pub use jwks::{JWKS_LIMITS, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
 pub use role::{
-    AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, ProviderRole, Role, ScopeSpec, TableBinding,
-    TtlLimits, VaultRole, VaultScope,
+    AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, ProviderRole, Role, RoleBudget, ScopeSpec,
+    TableBinding, TtlLimits, VaultRole, VaultScope,
 };
 pub use settings::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SourceAuth,

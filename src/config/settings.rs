@@ -76,7 +76,7 @@ pub struct AuditSettings {
 }
 
 /// `[limits]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Requests in flight before the server sheds load; 256 unless written.
     pub concurrency: usize,
@@ -92,6 +92,35 @@ pub struct Limits {
     pub refusals_per_minute: u32,
     /// Exchanges per principal and minute; 120 unless written.
     pub exchanges_per_minute: u32,
+    /// Exchanges per tenant and minute, without those of roles on call; 30,000 unless written.
+    pub tenant_exchanges_per_minute: u32,
+    /// Allowed exchanges per role and minute, where the role's file says nothing else; 6,000 unless written.
+    pub role_exchanges_per_minute: u32,
+    /// Allowed exchanges per tenant and minute for its roles on call together; 600 unless written.
+    pub on_call_exchanges_per_minute: u32,
+    /// Look-ups (`whoami`, decisions) per principal and minute; 120 unless written.
+    pub lookups_per_minute: u32,
+    /// Look-ups and requests about leases per address and minute, whoever asks; 6,000 unless written.
+    pub peer_lookups_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            connections: 4096,
+            body_bytes: 65_536,
+            request_timeout: Duration::from_secs(30),
+            policy_timeout: Duration::from_millis(200),
+            refusals_per_minute: 60,
+            exchanges_per_minute: 120,
+            tenant_exchanges_per_minute: 30_000,
+            role_exchanges_per_minute: 6_000,
+            on_call_exchanges_per_minute: 600,
+            lookups_per_minute: 120,
+            peer_lookups_per_minute: 6_000,
+        }
+    }
 }
 
 /// `[operations]`: who may do what else than ask for a credential.

@@ -95,7 +95,7 @@ codes! {
     // The ledger.
     StoreUnavailable "store_unavailable": "the ledger cannot record, so nothing is issued", "retry; the operator checks disk space, permissions and the store", "tollgate check";
     IdempotencyConflict "idempotency_conflict": "the Idempotency-Key was used for a different request", "use one key per request, and the same body with it", "tollgate exec --help";
-    RateLimited "rate_limited": "this identity asks too often", "wait as long as Retry-After says", "tollgate whoami";
+    RateLimited "rate_limited": "the identity, its tenant, the role or the address has used up a budget", "wait as long as Retry-After says", "tollgate whoami";
 
     // The provider.
     ProviderUnavailable "provider_unavailable": "the target does not answer", "retry; if it persists, check the target and the network between", "tollgate check";

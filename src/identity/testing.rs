@@ -54,3 +54,9 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         expires_at: expiry(now),
     }
 }
+
+/// The same as another identity.
+pub(crate) fn caller_as(principal: &str, tenant: &str, now: Timestamp) -> Caller {
+    let caller = caller(principal, now);
+    Caller { principal: principal.parse().unwrap(), tenant: tenant.parse().unwrap(), ..caller }
+}

@@ -38,6 +38,7 @@ fn settings() -> Settings {
             policy_timeout: second,
             refusals_per_minute: 1,
             exchanges_per_minute: 1,
+            ..Limits::default()
         },
         zone: jiff::tz::TimeZone::UTC,
         denials: DenialDetail::None,

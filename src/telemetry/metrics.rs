@@ -27,6 +27,8 @@ pub mod names {
     pub const IN_FLIGHT: &str = "tollgate_http_requests_in_flight";
     /// Counter: requests turned away because too many were being served.
     pub const SHED: &str = "tollgate_shed_total";
+    /// Counter: requests refused because a `budget` was used up.
+    pub const RATE_LIMITED: &str = "tollgate_rate_limited_total";
     /// Histogram: records per commit of the ledger.
     pub const BATCH_SIZE: &str = "tollgate_ledger_batch_size";
     /// Counter: commits of the ledger that failed.
@@ -95,6 +97,7 @@ fn describe() {
     describe_histogram!(names::REQUEST_SECONDS, Unit::Seconds, "Time that HTTP requests took, by route.");
     describe_gauge!(names::IN_FLIGHT, "HTTP requests being served.");
     describe_counter!(names::SHED, "Requests turned away because too many were being served.");
+    describe_counter!(names::RATE_LIMITED, "Requests refused because a budget was used up, by budget.");
     describe_histogram!(names::BATCH_SIZE, "Records per commit of the ledger.");
     describe_counter!(names::FAILED_COMMITS, "Commits of the ledger that failed.");
     describe_counter!(names::EVENTS_DROPPED, "Audit events that a sink did not take.");
@@ -102,6 +105,9 @@ fn describe() {
     // A counter that appears with its first event hides that event from rate().
     for name in [names::SHED, names::FAILED_COMMITS, names::EVENTS_DROPPED] {
         counter!(name).increment(0);
+    }
+    for budget in Budget::ALL {
+        counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(0);
     }
     gauge!(names::IN_FLIGHT).increment(0.0);
 }
@@ -201,6 +207,45 @@ pub fn request_shed() {
     counter!(names::SHED).increment(1);
 }
 
+/// What a rate-limited request was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// Exchanges of one identity.
+    Principal,
+    /// Exchanges of one tenant.
+    Tenant,
+    /// Exchanges for one role.
+    Role,
+    /// Exchanges for a tenant's roles on call.
+    OnCall,
+    /// Look-ups of one identity.
+    Lookups,
+    /// Look-ups from one address.
+    Peer,
+}
+
+impl Budget {
+    const ALL: [Self; 6] =
+        [Self::Principal, Self::Tenant, Self::Role, Self::OnCall, Self::Lookups, Self::Peer];
+
+    /// The value of the label `budget`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Tenant => "tenant",
+            Self::Role => "role",
+            Self::OnCall => "on_call",
+            Self::Lookups => "lookups",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// Counts a request that was refused because `budget` was used up.
+pub fn rate_limited(budget: Budget) {
+    counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(1);
+}
+
 /// Records how many leases are alive.
 pub fn leases_live(count: u32) {
     gauge!(names::LEASES_LIVE).set(count);
@@ -275,6 +320,7 @@ mod tests {
             batch_committed(7);
             issuer_keys_aged(&"github".parse().unwrap(), Duration::from_secs(90));
             request_shed();
+            rate_limited(Budget::OnCall);
             commit_failed();
             event_dropped();
             request_ended("/token", 200, Duration::from_millis(1));
@@ -292,6 +338,8 @@ mod tests {
             r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,
             r#"tollgate_http_request_duration_seconds_bucket{route="/token",le="+Inf"} 1"#,
             "tollgate_shed_total 1",
+            r#"tollgate_rate_limited_total{budget="on_call"} 1"#,
+            r#"tollgate_rate_limited_total{budget="peer"} 0"#,
             "tollgate_ledger_failed_commits_total 1",
             "tollgate_events_dropped_total 1",
         ] {
@@ -306,6 +354,7 @@ mod tests {
             names::REQUEST_SECONDS,
             names::IN_FLIGHT,
             names::SHED,
+            names::RATE_LIMITED,
             names::BATCH_SIZE,
             names::FAILED_COMMITS,
             names::EVENTS_DROPPED,

@@ -9,10 +9,10 @@ mod logs;
 mod metrics;
 
 pub use logs::{DEFAULT_FILTER, FILTER_VARIABLE, Format, init};
-pub use metrics::{InFlight, Metrics, Outcome, Step, names};
+pub use metrics::{Budget, InFlight, Metrics, Outcome, Step, names};
 pub use metrics::{
     batch_committed, commit_failed, event_dropped, exchange_ended, issuer_keys_aged, leases_live,
-    request_ended, request_shed,
+    rate_limited, request_ended, request_shed,
 };
 
 /// Why logs or metrics cannot start.

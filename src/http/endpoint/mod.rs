@@ -26,14 +26,19 @@ pub(super) use unreadable::{PATH as UNREADABLE, Unreadable};
 use super::Context;
 use crate::domain::{Code, Refusal};
 
-/// What callers use; under the concurrency gate.
-pub(super) fn api() -> Router<Arc<Context>> {
+/// What looks something up or looks after it, with a budget per address; exchanges have theirs further in.
+pub(super) fn lookups() -> Router<Arc<Context>> {
     Router::new()
-        .route("/token", post(token::post))
-        .route("/v1/credentials", post(credentials::post))
         .route("/v1/whoami", get(whoami::get))
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
         .route("/v1/decisions/{id}", get(decisions::get))
+}
+
+/// What asks for a credential, and what anybody may read. Like look-ups, under the concurrency gate.
+pub(super) fn exchanges() -> Router<Arc<Context>> {
+    Router::new()
+        .route("/token", post(token::post))
+        .route("/v1/credentials", post(credentials::post))
         .route("/.well-known/openid-configuration", get(metadata::openid))
         .route("/.well-known/oauth-authorization-server", get(metadata::oauth))
         .route("/jwks", get(metadata::jwks))
@@ -65,7 +70,7 @@ mod tests {
     #[test]
     fn paths_do_not_collide() {
         // A collision panics while the router is built.
-        let _ = api().merge(probes());
+        let _ = exchanges().merge(lookups()).merge(probes());
     }
 
     #[test]

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::config::{
-    AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, ServerSettings,
-    Settings, Severity, StoreSettings, TargetKind,
+    AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, RoleBudget,
+    ServerSettings, Settings, Severity, StoreSettings, TargetKind,
 };
 use crate::domain::{Operation, Refusal, Ttl};
 use crate::facts::{self, Facts, Input};
@@ -58,6 +58,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
             policy_timeout: Duration::from_secs(30),
             refusals_per_minute: 1,
             exchanges_per_minute: 1,
+            ..Limits::default()
         },
         zone: jiff::tz::TimeZone::UTC,
         denials: DenialDetail::Reasons,
@@ -78,6 +79,8 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
 /// The role `deploy`, decided by `packages`, with the source `commits`.
 pub(in crate::policy) fn role(packages: &[&str]) -> Role {
     Role {
+        budget: RoleBudget::Ordinary,
+        per_minute: None,
         policies: packages.iter().map(|name| name.parse().unwrap()).collect(),
         sources: vec!["commits".into()],
         ..facts::testing::role()
