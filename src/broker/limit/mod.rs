@@ -2,7 +2,7 @@
 //!
 //! | budget | of | taken |
 //! |---|---|---|
-//! | principal | each identity; once for ordinary roles and once for those on call | once it is verified |
+//! | principal | each identity; once for ordinary roles and operations, once for roles on call | once it is verified |
 //! | tenant | all identities of a tenant, ordinary roles | then, for even what policy refuses may ask fact sources |
 //! | role | everybody who asks for a role | once policy allows |
 //! | on call | all identities of a tenant, roles on call | once policy allows |
@@ -104,6 +104,16 @@ impl Limiter {
             Refusal::new(Code::Overloaded, message).with_retry_after(FULL_RETRY_AFTER)
         })?;
         Ok(Admitted(Some(place)))
+    }
+
+    /// Takes an operation of a verified identity, from the budget of its ordinary exchanges.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(super) fn operation(&self, principal: &PrincipalKey) -> Result<(), Refusal> {
+        self.principals
+            .take(principal, self.limits.exchanges_per_minute, self.now())
+            .map_err(|used_up| refusal(Budget::Principal, used_up))
     }
 
     /// Takes what an allowed exchange costs its role, and its tenant if the role is on call.

@@ -28,7 +28,11 @@ pub(super) fn source(r: &mut Reader<'_>, around: &Around<'_>) -> Option<FactSour
         Some(field) => field.table(|r| auth(r, around)).flatten().map(Some),
         None => Some(None),
     };
-    let issuers = issuers(r, around);
+    // As with `auth`: a source must not be asked about identities that it was not to be told of.
+    let issuers = match r.get("issuers", "a list of files in issuers/, such as [\"github\"]") {
+        Some(field) => issuers(&field, around).map(Some),
+        None => Some(None),
+    };
     let facts =
         r.need("facts", FACTS).map(|field| field.entries(|key, field| fact(key, &field))).unwrap_or_default();
     if facts.is_empty() && r.has("facts") {
@@ -55,13 +59,8 @@ pub(super) fn source(r: &mut Reader<'_>, around: &Around<'_>) -> Option<FactSour
     })
 }
 
-/// The issuers whose identities the source knows; none within if it knows all.
-///
-/// Broken is not absent: a source must not be asked about identities that it was not to be told of.
-fn issuers(r: &mut Reader<'_>, around: &Around<'_>) -> Option<Option<BTreeSet<IssuerName>>> {
-    let Some(field) = r.get("issuers", "a list of files in issuers/, such as [\"github\"]") else {
-        return Some(None);
-    };
+/// The issuers whose identities the source knows.
+fn issuers(field: &Field<'_>, around: &Around<'_>) -> Option<BTreeSet<IssuerName>> {
     let items = field.items()?;
     if items.is_empty() {
         field.refuse(
@@ -81,7 +80,7 @@ fn issuers(r: &mut Reader<'_>, around: &Around<'_>) -> Option<Option<BTreeSet<Is
         }
         names.insert(name);
     }
-    Some(Some(names))
+    Some(names)
 }
 
 /// One fact: where its value stands in the answer.
