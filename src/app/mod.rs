@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
 pub use error::StartError;
 pub use keys::{KeyReport, NextState, reports as key_reports};
-pub use load::{Checked, check, rewrap_offline, sealer_of};
+pub use load::{Checked, Reviewed, check, review, rewrap_offline, sealer_of};
 pub use traces::traces;
 
 use crate::broker::Broker;

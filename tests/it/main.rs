@@ -73,6 +73,8 @@ mod token_endpoint;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod ttl;
 #[cfg(test)]
 mod whoami;

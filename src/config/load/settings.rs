@@ -25,6 +25,8 @@ const FORMER: &str = r#"a list of secrets, such as [{ file = "../secrets/former-
 
 /// Most sinks: each reads the store and holds a batch of records.
 const MAX_SINKS: usize = 8;
+/// Most of anything per minute.
+pub(super) const MOST: i64 = 10_000_000;
 
 /// `tollgate.toml` so far as it could be read.
 #[derive(Default)]
@@ -142,20 +144,33 @@ fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {
 fn limits(r: &mut Reader<'_>) -> Limits {
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
     let millis = |from, to| Duration::from_millis(from)..=Duration::from_millis(to);
+    let usual = Limits::default();
     let number = "a whole number";
+    let mut per_minute = |key, most, usual| r.integer(key, number, &(1..=most)).unwrap_or(usual);
+    let refusals_per_minute = per_minute("refusals_per_minute", 100_000, usual.refusals_per_minute);
+    let exchanges_per_minute = per_minute("exchanges_per_minute", MOST, usual.exchanges_per_minute);
+    let tenant_exchanges_per_minute =
+        per_minute("tenant_exchanges_per_minute", MOST, usual.tenant_exchanges_per_minute);
+    let role_exchanges_per_minute =
+        per_minute("role_exchanges_per_minute", MOST, usual.role_exchanges_per_minute);
+    let on_call_exchanges_per_minute =
+        per_minute("on_call_exchanges_per_minute", MOST, usual.on_call_exchanges_per_minute);
+    let lookups_per_minute = per_minute("lookups_per_minute", MOST, usual.lookups_per_minute);
+    let peer_lookups_per_minute = per_minute("peer_lookups_per_minute", MOST, usual.peer_lookups_per_minute);
+    let (request, policy) = (usual.request_timeout, usual.policy_timeout);
     Limits {
-        concurrency: r.integer("concurrency", number, &(1..=65_536)).unwrap_or(256),
-        connections: r.integer("connections", number, &(1..=1_000_000)).unwrap_or(4096),
-        body_bytes: r.integer("body_bytes", number, &(1024..=1_048_576)).unwrap_or(65_536),
-        request_timeout: r.duration("request_timeout", "\"30s\"", Duration::from_secs(30), &seconds(1, 300)),
-        policy_timeout: r.duration(
-            "policy_timeout",
-            "\"200ms\"",
-            Duration::from_millis(200),
-            &millis(1, 10_000),
-        ),
-        refusals_per_minute: r.integer("refusals_per_minute", number, &(1..=100_000)).unwrap_or(60),
-        exchanges_per_minute: r.integer("exchanges_per_minute", number, &(1..=1_000_000)).unwrap_or(120),
+        concurrency: r.integer("concurrency", number, &(1..=65_536)).unwrap_or(usual.concurrency),
+        connections: r.integer("connections", number, &(1..=1_000_000)).unwrap_or(usual.connections),
+        body_bytes: r.integer("body_bytes", number, &(1024..=1_048_576)).unwrap_or(usual.body_bytes),
+        request_timeout: r.duration("request_timeout", "\"30s\"", request, &seconds(1, 300)),
+        policy_timeout: r.duration("policy_timeout", "\"200ms\"", policy, &millis(1, 10_000)),
+        refusals_per_minute,
+        exchanges_per_minute,
+        tenant_exchanges_per_minute,
+        role_exchanges_per_minute,
+        on_call_exchanges_per_minute,
+        lookups_per_minute,
+        peer_lookups_per_minute,
     }
 }
 

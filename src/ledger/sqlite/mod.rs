@@ -12,6 +12,7 @@ pub(in crate::ledger) mod keys;
 mod leases;
 mod notes;
 mod open;
+mod patience;
 pub(in crate::ledger) mod queries;
 mod reader;
 mod reserve;

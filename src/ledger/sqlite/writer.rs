@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{Batch, Committed};
 use super::open::Opened;
+use super::patience::Patience;
 use super::reserve::Reserve;
 use super::{Apply, notes, upkeep};
 use crate::clock::Clock;
@@ -103,6 +104,7 @@ pub(super) struct Writer {
     shared_head: Arc<ArcSwap<Head>>,
     frames: HashMap<Fingerprint, i64>,
     reserve: Reserve,
+    patience: Patience,
     sweep: upkeep::Sweep,
     events: Option<Events>,
     commits: watch::Sender<()>,
@@ -127,6 +129,7 @@ impl Writer {
     ) -> Result<(Self, [u8; 16]), LedgerError> {
         let Opened { mut connection, lock } = opened;
         let reserve = Reserve::lay(settings, &connection);
+        let patience = Patience::new(settings.busy_timeout);
         let mut events = Events::start(settings)
             .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
         let now = clock.now().as_millisecond();
@@ -152,6 +155,7 @@ impl Writer {
             shared_head,
             frames,
             reserve,
+            patience,
             sweep,
             events,
             commits,
@@ -231,7 +235,9 @@ impl Writer {
         if works.is_empty() {
             return;
         }
-        let Err(error) = self.commit(&mut works) else {
+        let committed = self.commit(&mut works);
+        self.patience.learn(&self.connection, committed.as_ref().err());
+        let Err(error) = committed else {
             for work in works {
                 work.settle(Ok(()));
             }

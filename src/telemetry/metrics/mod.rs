@@ -9,10 +9,10 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use record::{
-    EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
-    ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, readiness,
-    request_ended, request_shed, signing_keys, sink_dead_letter, sink_delivered, sink_failed, sink_lags,
-    sink_starts,
+    Budget, EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
+    ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, rate_limited,
+    readiness, request_ended, request_shed, signing_keys, sink_dead_letter, sink_delivered, sink_failed,
+    sink_lags, sink_starts,
 };
 pub(super) use record::{SpanOutcome, spans};
 pub use table::{METRICS, Metric, MetricKind, names};
@@ -88,6 +88,9 @@ fn begin() {
     }
     for outcome in ["ended", "dies_at_expiry", "failed"] {
         counter!(names::ENDS, "outcome" => outcome).increment(0);
+    }
+    for budget in Budget::ALL {
+        counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(0);
     }
     for outcome in ["done", "refused"] {
         counter!(names::RELOADS, "outcome" => outcome).increment(0);

@@ -195,3 +195,41 @@ pub fn sink_failed(sink: &str) {
 pub fn sink_dead_letter(sink: &str) {
     counter!(names::SINK_DEAD_LETTERS, "sink" => sink.to_owned()).increment(1);
 }
+/// What a rate-limited request was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// Exchanges of one identity.
+    Principal,
+    /// Exchanges of one tenant.
+    Tenant,
+    /// Exchanges for one role.
+    Role,
+    /// Exchanges for a tenant's roles on call.
+    OnCall,
+    /// Look-ups of one identity.
+    Lookups,
+    /// Look-ups from one address.
+    Peer,
+}
+
+impl Budget {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Principal, Self::Tenant, Self::Role, Self::OnCall, Self::Lookups, Self::Peer];
+
+    /// The value of the label `budget`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Tenant => "tenant",
+            Self::Role => "role",
+            Self::OnCall => "on_call",
+            Self::Lookups => "lookups",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// Counts a request that was refused because `budget` was used up.
+pub fn rate_limited(budget: Budget) {
+    counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(1);
+}

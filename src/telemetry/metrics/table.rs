@@ -26,6 +26,8 @@ pub mod names {
     pub const IN_FLIGHT: &str = "tollgate_http_requests_in_flight";
     /// HTTP requests turned away.
     pub const SHED: &str = "tollgate_http_requests_shed_total";
+    /// Requests refused because a budget was used up.
+    pub const RATE_LIMITED: &str = "tollgate_rate_limited_total";
     /// Records per commit of the ledger.
     pub const BATCH_SIZE: &str = "tollgate_ledger_batch_records";
     /// Time per commit of the ledger.
@@ -145,6 +147,7 @@ pub const METRICS: &[Metric] = &[
     seconds(names::REQUEST_SECONDS, &["route"], "Time from a request's head to its answer's."),
     gauge(names::IN_FLIGHT, &[], "HTTP requests being served."),
     counter(names::SHED, &[], "HTTP requests turned away because too many were being served."),
+    counter(names::RATE_LIMITED, &["budget"], "Requests refused because a budget was used up."),
     Metric {
         name: names::BATCH_SIZE,
         kind: MetricKind::Histogram(RECORDS),
