@@ -32,6 +32,7 @@ mod renewals;
 mod rewrap;
 mod search;
 mod settings;
+mod sinks;
 mod spool;
 mod sqlite;
 mod states;
@@ -63,6 +64,7 @@ pub use search::{
     Search, UnknownState, UnleasedEntry,
 };
 pub use settings::LedgerSettings;
+pub use sinks::{RunningSinks, SinkSetupError, Sinks, Unusable};
 pub use sqlite::{Durability, Reader};
 pub use states::{
     AskedFor, Authorised, AuthorisedRenewal, Leased, Permitted, Planned, Refused, Renewed, Superseded,

@@ -7,6 +7,7 @@ pub(in crate::ledger) mod audit_list;
 mod batch;
 pub(in crate::ledger) mod block_queries;
 pub(in crate::ledger) mod blocks;
+mod cursors;
 mod decisions;
 mod durability;
 mod endings;
@@ -17,10 +18,12 @@ mod leases;
 pub(in crate::ledger) mod lists;
 mod notes;
 mod open;
+mod patience;
 pub(in crate::ledger) mod queries;
 mod reader;
 mod renewals;
 mod reserve;
+pub(in crate::ledger) mod stream;
 mod upkeep;
 mod writer;
 
@@ -30,7 +33,7 @@ pub use reader::Reader;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::batch::Batch;
 use self::writer::{Message, Pending, Writer};
@@ -64,6 +67,7 @@ pub(super) struct Store {
     thread: Option<JoinHandle<()>>,
     reader: Reader,
     head: Arc<arc_swap::ArcSwap<Head>>,
+    commits: watch::Receiver<()>,
     durability: Durability,
     id: [u8; 16],
     earlier: i64,
@@ -84,6 +88,7 @@ impl Store {
         let in_flight = Exchanges::default();
         let (writer, id) = Writer::start(opened, settings, clock, in_flight.clone())?;
         let head = writer.shared_head();
+        let commits = writer.commits();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
@@ -93,6 +98,7 @@ impl Store {
             thread: Some(thread),
             reader,
             head,
+            commits,
             durability,
             id,
             earlier,
@@ -133,6 +139,16 @@ impl Store {
     /// The newest durable record of this writer.
     pub(super) fn head(&self) -> Head {
         **self.head.load()
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
+    }
+
+    /// The first writer that may still write: this run's own, for a SQLite file has one server.
+    pub(super) fn first_live_writer(&self) -> i64 {
+        self.head().writer
     }
 
     /// The newest decision's row when this run began.

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{Batch, Committed};
 use super::open::Opened;
+use super::patience::Patience;
 use super::reserve::Reserve;
 use super::{Apply, notes, upkeep};
 use crate::clock::Clock;
@@ -103,8 +104,10 @@ pub(super) struct Writer {
     shared_head: Arc<ArcSwap<Head>>,
     frames: HashMap<Fingerprint, i64>,
     reserve: Reserve,
+    patience: Patience,
     sweep: upkeep::Sweep,
     events: Option<Events>,
+    commits: watch::Sender<()>,
     clock: Clock,
     in_flight: Exchanges,
     /// Held until the connection is closed: fields are dropped in this order.
@@ -126,6 +129,7 @@ impl Writer {
     ) -> Result<(Self, [u8; 16]), LedgerError> {
         let Opened { mut connection, lock } = opened;
         let reserve = Reserve::lay(settings, &connection);
+        let patience = Patience::new(settings.busy_timeout);
         let mut events = Events::start(settings)
             .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
         let now = clock.now().as_millisecond();
@@ -144,26 +148,32 @@ impl Writer {
         let shared_head = Arc::new(ArcSwap::from_pointee(head));
         let frames = HashMap::new();
         let sweep = upkeep::Sweep::default();
-        Ok((
-            Self {
-                connection,
-                head,
-                shared_head,
-                frames,
-                reserve,
-                sweep,
-                events,
-                clock,
-                in_flight,
-                _lock: lock,
-            },
-            store,
-        ))
+        let commits = watch::Sender::new(());
+        let writer = Self {
+            connection,
+            head,
+            shared_head,
+            frames,
+            reserve,
+            patience,
+            sweep,
+            events,
+            commits,
+            clock,
+            in_flight,
+            _lock: lock,
+        };
+        Ok((writer, store))
     }
 
     /// The newest durable head, for checkpoints.
     pub(super) fn shared_head(&self) -> Arc<ArcSwap<Head>> {
         Arc::clone(&self.shared_head)
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.subscribe()
     }
 
     /// Writes until nobody can ask any more.
@@ -225,7 +235,9 @@ impl Writer {
         if works.is_empty() {
             return;
         }
-        let Err(error) = self.commit(&mut works) else {
+        let committed = self.commit(&mut works);
+        self.patience.learn(&self.connection, committed.as_ref().err());
+        let Err(error) = committed else {
             for work in works {
                 work.settle(Ok(()));
             }
@@ -285,7 +297,7 @@ impl Writer {
     }
 
     fn keep(&mut self, committed: Committed) {
-        let Committed { head, new_frames, lines, authorised } = committed;
+        let Committed { head, new_frames, lines, authorised, grew } = committed;
         self.head = head;
         self.shared_head.store(Arc::new(head));
         if self.frames.len() + new_frames.len() > FRAMES {
@@ -297,6 +309,9 @@ impl Writer {
             for line in lines {
                 events.send(line);
             }
+        }
+        if grew {
+            self.commits.send_replace(());
         }
     }
 }
