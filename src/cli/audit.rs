@@ -10,6 +10,7 @@ use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::source::SourceArgs;
 use crate::causes;
+use crate::config::StorePlace;
 use crate::ledger::{Reader, Report};
 
 /// Arguments of `audit`.
@@ -32,7 +33,7 @@ enum Command {
     Verify {
         #[command(flatten)]
         source: SourceArgs,
-        /// The store to read; the configuration's unless given.
+        /// The SQLite file to read; the configuration's store unless given.
         #[arg(long, value_name = "FILE")]
         store: Option<PathBuf>,
         /// A checkpoint that was kept elsewhere.
@@ -45,8 +46,8 @@ enum Command {
 pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Failure> {
     let Command::Verify { source, store, checkpoint } = args.command;
     let store = match store {
-        Some(store) => store,
-        None => source.checked()?.config.settings.store.sqlite,
+        Some(file) => StorePlace::Sqlite(file),
+        None => source.checked()?.config.settings.store.place,
     };
     let checkpoint = checkpoint.map(std::fs::read_to_string).transpose()?;
     let verifying = tokio::task::spawn_blocking(move || {
@@ -60,7 +61,7 @@ pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Fai
     if output.is_json() {
         Output::json(&report_json(&report))?;
     } else {
-        print(&report, output)?;
+        print_report(&report, output)?;
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -74,7 +75,8 @@ pub(super) fn report_json(report: &Report) -> Value {
     all
 }
 
-fn print(report: &Report, output: Output) -> Result<(), Failure> {
+/// Prints what verification found, for people.
+pub(super) fn print_report(report: &Report, output: Output) -> Result<(), Failure> {
     for finding in &report.findings {
         output.toned(Tone::Bad, &finding.to_string())?;
     }

@@ -17,6 +17,7 @@ mod reload;
 mod schema;
 mod serve;
 mod source;
+mod store;
 mod token;
 mod whoami;
 
@@ -71,6 +72,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Verify the audit chain.
     Audit(audit::AuditArgs),
+    /// Copy the ledger from a file into a database.
+    Store(store::StoreArgs),
     /// Print the JSON Schema of what policies see as `input`.
     Schema(schema::SchemaArgs),
     /// Print a shell completion script.
@@ -118,6 +121,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Reload(args) => reload::run(&args, output).await?,
         Command::Keys(args) => keys::run(args, output).await?,
         Command::Audit(args) => return audit::run(args, output).await,
+        Command::Store(args) => return store::run(args, output).await,
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args)?,
     }

@@ -1,4 +1,4 @@
-//! What every store must do: the suite that SQLite passes now and that a second store will run as it is.
+//! What every store must do: one suite, which SQLite and PostgreSQL both pass.
 
 use std::time::Duration;
 
@@ -19,34 +19,42 @@ macro_rules! conformance {
     };
 }
 
-mod sqlite {
-    use crate::ledger::testing::Bench;
-    conformance! { Bench::new();
-        i_10_a_token_is_used_once_per_role
-        i_10_of_fifty_at_once_exactly_one_wins
-        i_10_a_used_token_is_remembered_until_it_is_dead_and_over_restarts
-        i_10_a_retry_with_its_key_supersedes_the_first_attempt
-        i_10_a_retry_of_another_request_conflicts
-        i_10_retries_do_not_prolong_the_time_for_retries
-        i_10_another_callers_key_is_another_key
-        a_superseded_attempt_in_flight_cannot_be_leased
-        a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before
-        a_lease_needs_an_open_authorisation
-        c_07_unknown_lease_and_wrong_secret_are_one_answer
-        c_16_only_its_own_secret_ends_a_lease
-        ending_is_two_steps_and_idempotent
-        what_cannot_be_ended_says_so
-        an_interrupted_end_is_found_again
-        c_15_a_block_between_authorise_and_lease_stops_the_lease
-        after_a_crash_the_unleased_are_listed_until_resolved_or_dead
-        an_abandoned_authorisation_that_may_live_stays_listed
-        a_decision_reads_back_whole
-        refusals_and_dry_runs_are_recorded
-        operations_are_recorded_by_their_name
-        s_09_refusals_above_the_rate_are_counted_not_recorded
-        s_10_a_change_of_configuration_is_a_record
-        what_was_done_verifies
-    }
+macro_rules! stores {
+    ($($name:ident)+) => {
+        mod sqlite {
+            conformance! { crate::ledger::testing::Bench::new(); $($name)+ }
+        }
+        mod postgres {
+            conformance! { crate::ledger::testing::Bench::postgres(); $($name)+ }
+        }
+    };
+}
+
+stores! {
+    i_10_a_token_is_used_once_per_role
+    i_10_of_fifty_at_once_exactly_one_wins
+    i_10_a_used_token_is_remembered_until_it_is_dead_and_over_restarts
+    i_10_a_retry_with_its_key_supersedes_the_first_attempt
+    i_10_a_retry_of_another_request_conflicts
+    i_10_retries_do_not_prolong_the_time_for_retries
+    i_10_another_callers_key_is_another_key
+    a_superseded_attempt_in_flight_cannot_be_leased
+    a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before
+    a_lease_needs_an_open_authorisation
+    c_07_unknown_lease_and_wrong_secret_are_one_answer
+    c_16_only_its_own_secret_ends_a_lease
+    ending_is_two_steps_and_idempotent
+    what_cannot_be_ended_says_so
+    an_interrupted_end_is_found_again
+    c_15_a_block_between_authorise_and_lease_stops_the_lease
+    after_a_crash_the_unleased_are_listed_until_resolved_or_dead
+    an_abandoned_authorisation_that_may_live_stays_listed
+    a_decision_reads_back_whole
+    refusals_and_dry_runs_are_recorded
+    operations_are_recorded_by_their_name
+    s_09_refusals_above_the_rate_are_counted_not_recorded
+    s_10_a_change_of_configuration_is_a_record
+    what_was_done_verifies
 }
 
 async fn refused(bench: &Bench, token: &str, key: Option<&str>) -> Code {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::explained::time;
 use super::intent::{AskEnd, End};
-use super::sqlite::queries::{self, LeaseRow};
+use super::rows::{LeaseRow, UnleasedRow};
 use super::{Ledger, LedgerError, Unavailable};
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
 use crate::secret::{Fingerprint, LeaseSecret};
@@ -134,8 +134,8 @@ impl Ledger {
     /// The store cannot be read.
     pub async fn leases_to_end(&self) -> Result<Vec<ToEnd>, LedgerError> {
         let now = self.clock.now().as_millisecond();
-        let rows = self.store.reader().read(move |connection| Ok(queries::leases_to_end(connection, now)?));
-        Ok(rows.await?.into_iter().filter_map(|row| self.to_end(row)).collect())
+        let rows = self.store.reader().leases_to_end(now).await?;
+        Ok(rows.into_iter().filter_map(|row| self.to_end(row)).collect())
     }
 
     /// Authorisations without a lease whose credential may live at `now`, oldest first, at most some hundreds of each
@@ -146,10 +146,8 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn unleased(&self, now: Timestamp) -> Result<Vec<Unleased>, LedgerError> {
-        let (now, before) = (now.as_millisecond(), self.store.earlier());
-        let rows =
-            self.store.reader().read(move |connection| Ok(queries::unleased(connection, now, before)?));
-        let open = |row: queries::UnleasedRow| {
+        let rows = self.store.unleased(now.as_millisecond()).await?;
+        let open = |row: UnleasedRow| {
             let decision = DecisionId::from_bytes(row.decision);
             Some(Unleased {
                 decision,
@@ -162,7 +160,7 @@ impl Ledger {
                 settled: row.settled,
             })
         };
-        Ok(rows.await?.into_iter().filter_map(open).collect())
+        Ok(rows.into_iter().filter_map(open).collect())
     }
 
     /// How many leases are alive: neither ended nor dead by themselves.
@@ -171,12 +169,11 @@ impl Ledger {
     /// The store cannot be read.
     pub async fn live_leases(&self) -> Result<u32, LedgerError> {
         let now = self.clock.now().as_millisecond();
-        self.store.reader().read(move |connection| Ok(queries::live_leases(connection, now)?)).await
+        self.store.reader().live_leases(now).await
     }
 
     async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
-        let read = self.store.reader().read(move |connection| Ok(queries::lease(connection, id)?));
-        let row = read.await.map_err(|error| {
+        let row = self.store.reader().lease(id).await.map_err(|error| {
             Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
         })?;
         // A lease that does not exist has a secret too, which nobody knows: both answers take the same path.

@@ -57,6 +57,8 @@ mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod secrets;

@@ -11,8 +11,6 @@ use crate::ledger::intent::{AskEnd, End};
 use crate::ledger::kind::{EndAsked, EndedBody, Kind};
 
 impl Apply for AskEnd {
-    type Output = bool;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         ask_end(batch, self.lease)
     }
@@ -38,8 +36,6 @@ pub(super) fn ask_end(batch: &mut Batch<'_>, lease: LeaseId) -> rusqlite::Result
 }
 
 impl Apply for End {
-    type Output = bool;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         let at = match self.how {
             EndHow::AtTarget => Some(batch.now()),

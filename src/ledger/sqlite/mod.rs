@@ -6,20 +6,21 @@
 mod batch;
 mod decisions;
 mod durability;
-pub(in crate::ledger) mod issue;
+mod issue;
 pub(in crate::ledger) mod keys;
 mod leases;
 mod notes;
-mod open;
+pub(in crate::ledger) mod open;
 pub(in crate::ledger) mod queries;
 mod reader;
 mod reserve;
 mod upkeep;
 mod writer;
 
-pub use durability::Durability;
-pub use reader::Reader;
+pub use durability::FileDurability;
+pub(super) use reader::Reader;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -30,6 +31,8 @@ use self::writer::{Message, Pending, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
 use super::in_flight::Exchanges;
+use super::intent::Intent;
+use super::rows::UnleasedRow;
 use super::settings::LedgerSettings;
 use crate::clock::Clock;
 
@@ -37,13 +40,7 @@ use crate::clock::Clock;
 const QUEUE: usize = 1024;
 
 /// An intent that SQLite can carry out. Runs inside the batch's transaction, twice if the first one fails.
-pub(super) trait Apply: Send + Sync + 'static {
-    /// What it answers, after the commit.
-    type Output: Send + 'static;
-
-    /// True for what may use the storage that is reserved for grants: all but refusals.
-    const GRANTS: bool = true;
-
+pub(super) trait Apply: Intent {
     /// Carries it out.
     ///
     /// # Errors
@@ -57,10 +54,9 @@ pub(super) struct Store {
     thread: Option<JoinHandle<()>>,
     reader: Reader,
     head: Arc<arc_swap::ArcSwap<Head>>,
-    durability: Durability,
+    durability: FileDurability,
     id: [u8; 16],
     earlier: i64,
-    in_flight: Exchanges,
 }
 
 impl Store {
@@ -68,29 +64,24 @@ impl Store {
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub(super) fn open(settings: &LedgerSettings, clock: Clock) -> Result<Self, LedgerError> {
-        let opened = open::writable(settings)?;
-        let durability = Durability::of(&opened.connection, &settings.sqlite)?;
+    pub(super) fn open(
+        path: &Path,
+        settings: &LedgerSettings,
+        clock: Clock,
+        in_flight: Exchanges,
+    ) -> Result<Self, LedgerError> {
+        let opened = open::writable(path, settings.busy_timeout)?;
+        let durability = FileDurability::of(&opened.connection, path)?;
         let earlier = queries::last_decision(&opened.connection)?;
-        let reader = Reader::open(&settings.sqlite)?;
+        let reader = Reader::open(path)?;
         let (queue, messages) = mpsc::channel(QUEUE);
-        let in_flight = Exchanges::default();
-        let (writer, id) = Writer::start(opened, settings, clock, in_flight.clone())?;
+        let (writer, id) = Writer::start(opened, path, settings, clock, in_flight)?;
         let head = writer.shared_head();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
-            .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
-        Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
-            reader,
-            head,
-            durability,
-            id,
-            earlier,
-            in_flight,
-        })
+            .map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id, earlier })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -108,18 +99,13 @@ impl Store {
         queue.send(message).await.map_err(|_| Unavailable::Stopped)
     }
 
-    /// Exchanges under way.
-    pub(super) const fn in_flight(&self) -> &Exchanges {
-        &self.in_flight
-    }
-
     /// Connections for reading.
     pub(super) const fn reader(&self) -> &Reader {
         &self.reader
     }
 
     /// What SQLite and the kernel say about durability.
-    pub(super) const fn durability(&self) -> &Durability {
+    pub(super) const fn durability(&self) -> &FileDurability {
         &self.durability
     }
 
@@ -128,9 +114,10 @@ impl Store {
         **self.head.load()
     }
 
-    /// The newest decision's row when this run began.
-    pub(super) const fn earlier(&self) -> i64 {
-        self.earlier
+    /// Authorisations without a lease that may have led to something that lives, oldest first.
+    pub(super) async fn unleased(&self, now: i64) -> Result<Vec<UnleasedRow>, LedgerError> {
+        let before = self.earlier;
+        self.reader.read(move |connection| Ok(queries::unleased(connection, now, before)?)).await
     }
 
     /// The store's own id.

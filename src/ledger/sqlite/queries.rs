@@ -4,31 +4,12 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::keys::{KEY_COLUMNS, StoredKey};
+use super::keys::KEY_COLUMNS;
 use crate::domain::{DecisionId, LeaseId};
 use crate::ledger::error::LedgerError;
 use crate::ledger::explained::Stored;
+use crate::ledger::rows::{LOOK, LeaseRow, StoredKey, UnleasedRow};
 use crate::signing::KeyRecord;
-
-/// Most authorisations or leases of one target that one look returns; the next look finds the rest. Per target, so that
-/// one that does not answer never hides what has to be ended at the others.
-const LOOK: usize = 500;
-
-/// A lease with what of its decision ending it needs.
-#[derive(Debug)]
-pub(in crate::ledger) struct LeaseRow {
-    pub(in crate::ledger) id: [u8; 16],
-    pub(in crate::ledger) decision: [u8; 16],
-    pub(in crate::ledger) secret: [u8; 32],
-    pub(in crate::ledger) issued_at: i64,
-    pub(in crate::ledger) dies_at: i64,
-    pub(in crate::ledger) revocable: bool,
-    pub(in crate::ledger) ended_at: Option<i64>,
-    pub(in crate::ledger) end_how: Option<String>,
-    pub(in crate::ledger) role: String,
-    pub(in crate::ledger) target: String,
-    pub(in crate::ledger) handle: Vec<u8>,
-}
 
 const LEASE: &str =
     "SELECT l.id, l.decision, l.secret, l.issued_at, l.dies_at, l.revocable, l.ended_at, l.end_how,
@@ -51,19 +32,6 @@ impl LeaseRow {
             handle: row.get(10)?,
         })
     }
-}
-
-/// An authorisation that is not known to be leased or dead.
-#[derive(Debug)]
-pub(in crate::ledger) struct UnleasedRow {
-    pub(in crate::ledger) decision: [u8; 16],
-    pub(in crate::ledger) role: String,
-    pub(in crate::ledger) target: String,
-    pub(in crate::ledger) handle: Vec<u8>,
-    pub(in crate::ledger) authorised_at: i64,
-    pub(in crate::ledger) dies_by: i64,
-    pub(in crate::ledger) left_behind: bool,
-    pub(in crate::ledger) settled: bool,
 }
 
 /// A decision's stored parts.

@@ -6,19 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{open, queries};
-use crate::domain::DecisionId;
+use super::open;
 use crate::ledger::error::{LedgerError, Unavailable};
-use crate::ledger::explained::DecisionRecord;
 use crate::ledger::verify::{self, Report};
-use crate::signing::KeyRecord;
 
 /// Connections for reading; more readers than these wait.
 const CONNECTIONS: usize = 4;
 
-/// Reads a store, also one that a server is running on.
+/// Reads a file, also one that a server is running on.
 #[derive(Clone)]
-pub struct Reader(Arc<Pool>);
+pub(in crate::ledger) struct Reader(Arc<Pool>);
 
 struct Pool {
     path: PathBuf,
@@ -31,36 +28,16 @@ impl Reader {
     ///
     /// # Errors
     /// The file is missing, unreadable or not ours.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+    pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let idle = Mutex::new(vec![open::read_only(path)?]);
         Ok(Self(Arc::new(Pool { path: path.to_owned(), idle, permits: Semaphore::new(CONNECTIONS) })))
     }
 
-    /// The record of a decision, if there is one. Blocks; a server uses [`Ledger::decision`](crate::ledger::Ledger::decision).
+    /// Recomputes every chain; see [`Reader::verify`](crate::ledger::Reader::verify).
     ///
     /// # Errors
-    /// The store failed, or the record is damaged.
-    pub fn decision(&self, id: DecisionId) -> Result<Option<DecisionRecord>, LedgerError> {
-        let stored = self.with(|connection| Ok(queries::decision(connection, id)?))?;
-        let joined = stored.map(crate::ledger::explained::Stored::join).transpose();
-        joined.map_err(|_| LedgerError::Damaged { what: "decision record" })
-    }
-
-    /// Every signing key, oldest first, private parts sealed. Blocks, as [`Self::decision`] does.
-    ///
-    /// # Errors
-    /// The store failed, or a key is damaged.
-    pub fn signing_keys(&self) -> Result<Vec<KeyRecord>, LedgerError> {
-        self.with(queries::signing_keys)
-    }
-
-    /// Recomputes every chain. `checkpoint` is one kept elsewhere: a compact JWS, or the line of events that holds it.
-    ///
-    /// Blocks for as long as it takes: about a minute for a million records.
-    ///
-    /// # Errors
-    /// The store cannot be read, or `checkpoint` is none. What verification finds is in the report.
-    pub fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
+    /// The store cannot be read, or `checkpoint` is none.
+    pub(in crate::ledger) fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
         self.with(|connection| verify::verify(connection, checkpoint))
     }
 

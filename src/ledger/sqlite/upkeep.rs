@@ -62,8 +62,6 @@ fn walk(batch: &Batch<'_>, table: &str, from: &[u8]) -> rusqlite::Result<Vec<u8>
 }
 
 impl Apply for Upkeep {
-    type Output = ();
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let expired: Vec<([u8; 16], String)> = batch
             .sql("SELECT decision, tenant FROM authorisations WHERE dies_by <= ?1 LIMIT ?2")?

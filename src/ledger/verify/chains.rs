@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::authorisations::Authorisations;
 use super::rows::Rows;
 use super::{At, FindingKind, Report};
 use crate::ledger::chain::{Link, body_payload, genesis};
@@ -16,10 +17,10 @@ use crate::secret::Fingerprint;
 pub(super) struct State {
     /// The store's id, as stored.
     pub(super) store: [u8; 16],
-    /// Authorisations that must be in their table, with their state.
-    pub(super) open: HashMap<[u8; 16], &'static str>,
-    /// The last record's body for each signing key.
-    pub(super) keys: HashMap<Vec<u8>, String>,
+    /// What the chains say of each authorisation.
+    pub(super) authorisations: Authorisations,
+    /// The last record's body for each signing key, of every writer that changed it.
+    pub(super) keys: HashMap<Vec<u8>, HashMap<i64, String>>,
     /// Heads that starts of writers vouch for, with who does.
     pub(super) witnessed: Vec<(i64, HeadText)>,
 }
@@ -144,13 +145,13 @@ fn content(
     };
     match kind {
         Kind::Authorised => {
-            state.open.insert(record.id(), "open");
+            state.authorisations.opened(record.id());
             rows.decision(record, report)?;
         }
         Kind::WouldAllow | Kind::Permitted | Kind::Refused => rows.decision(record, report)?,
         Kind::Leased => {
             if let Some(decision) = rows.lease(record, report)? {
-                state.open.remove(&decision);
+                state.authorisations.closed(decision);
             }
         }
         Kind::Counted => rows.counts(record, report)?,
@@ -162,14 +163,15 @@ fn content(
         Kind::Revision => drop(body::<serde_json::Value>(record, report)),
         Kind::Key => {
             if body::<serde_json::Value>(record, report).is_some() {
-                state.keys.insert(record.subject.clone(), record.body.clone().unwrap_or_default());
+                let of_key = state.keys.entry(record.subject.clone()).or_default();
+                of_key.insert(record.writer, record.body.clone().unwrap_or_default());
             }
         }
         Kind::Abandoned => closed(record, "abandoned", state, report),
         Kind::Resolved | Kind::Expired => closed(record, "unknown", state, report),
         Kind::Superseded => {
             drop(body::<serde_json::Value>(record, report));
-            state.open.entry(record.id()).and_modify(|state| *state = "superseded");
+            state.authorisations.is_now(record.id(), record.writer, "superseded");
         }
         Kind::EndAsked => {
             if let Some(asked) = body(record, report) {
@@ -187,8 +189,10 @@ fn content(
 
 fn closed(record: &Record, becomes: &'static str, state: &mut State, report: &mut Report) {
     match body(record, report) {
-        Some(Closed { dead: true, .. }) => drop(state.open.remove(&record.id())),
-        Some(Closed { dead: false, .. }) => drop(state.open.insert(record.id(), becomes)),
+        Some(Closed { dead: true, .. }) => state.authorisations.closed(record.id()),
+        Some(Closed { dead: false, .. }) => {
+            state.authorisations.is_now(record.id(), record.writer, becomes);
+        }
         None => {}
     }
 }
