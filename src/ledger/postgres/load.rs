@@ -29,8 +29,10 @@ pub(super) async fn load(connection: &mut PgConnection, mut needs: Needs, now: i
         held.epoch = sqlx::query_scalar("SELECT epoch FROM store").fetch_one(&mut *connection).await?;
     }
     issuer_keys(connection, &needs, &mut held).await?;
-    idempotency(connection, &mut needs, &mut held).await?;
+    // Claims before attempts: each statement sees what was committed before it, and whoever sees another server's claim
+    // must see the attempt that made it.
     replay(connection, &needs, &mut held).await?;
+    idempotency(connection, &mut needs, &mut held).await?;
     authorisations(connection, &needs, now, &mut held).await?;
     leases(connection, &needs, &mut held).await?;
     decisions(connection, &needs, &mut held).await?;
