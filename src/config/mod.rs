@@ -17,6 +17,7 @@ mod reader;
 mod role;
 mod settings;
 mod signing;
+mod store;
 mod table;
 mod target;
 mod telemetry;
@@ -34,6 +35,7 @@ pub use settings::{
     StoreSettings, TlsSettings,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
+pub use store::{InvalidPlace, PostgresPlace, StorePlace};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
 pub use telemetry::{OtlpSettings, TelemetrySettings};

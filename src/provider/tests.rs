@@ -10,7 +10,7 @@ use super::testing::{
 use super::*;
 use crate::config::{
     AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, SigningSettings,
-    StoreSettings, Target, TelemetrySettings, VaultTarget,
+    StorePlace, StoreSettings, Target, TelemetrySettings, VaultTarget,
 };
 use crate::domain::Credential;
 use crate::ledger::testing::authorised;
@@ -26,9 +26,10 @@ fn settings() -> Settings {
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
+            admin_socket: None,
         },
         store: StoreSettings {
-            sqlite: PathBuf::new(),
+            place: StorePlace::Sqlite(PathBuf::new()),
             key_encryption_key: "".into(),
             previous_key_encryption_keys: Vec::new(),
         },

@@ -10,7 +10,7 @@ use crate::ledger::counts::{self, Counted};
 use crate::ledger::error::LedgerError;
 use crate::ledger::kind::{EndAsked, EndedBody};
 use crate::ledger::record::Columns;
-use crate::ledger::sqlite::issue::LeaseColumns;
+use crate::ledger::rows::LeaseColumns;
 use crate::secret::Fingerprint;
 
 /// Looks rows up, with the frames in memory.
