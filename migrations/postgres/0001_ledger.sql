@@ -143,6 +143,49 @@ CREATE TABLE endings (
     dead_at       BIGINT
 );
 
+-- Blocks. A tenant of '' is the server itself: such a block holds in every tenant. `subject` is `kind:value`, or
+-- `everything`. A block is in force until it is lifted or expires.
+CREATE TABLE blocks (
+    id         BYTEA  PRIMARY KEY CHECK (length(id) = 16),
+    tenant     TEXT   NOT NULL,
+    subject    TEXT   NOT NULL,
+    reason     TEXT   NOT NULL,
+    set_by     TEXT   NOT NULL,
+    set_at     BIGINT NOT NULL,
+    expires_at BIGINT,
+    lifted_at  BIGINT,
+    lifted_by  TEXT
+);
+
+-- The few that are in force, which every server reads when the epoch has grown.
+CREATE INDEX blocks_not_lifted ON blocks (subject) WHERE lifted_at IS NULL;
+
+-- What a block is matched with beyond the columns of a decision: of every decision that led to an authorisation, as long
+-- as the decision itself. What was copied from an older store without them is matched by its input, until it is dead.
+CREATE TABLE decision_keys (
+    decision      BIGINT PRIMARY KEY REFERENCES decisions (n),
+    tenant        TEXT   NOT NULL,
+    issuer        TEXT   NOT NULL,
+    subject       TEXT   NOT NULL,
+    repository_id TEXT,
+    repository    TEXT,
+    runner        TEXT
+);
+
+-- What lived when a block was set and had to end: a lease, or the decision of an authorisation without one. One audit
+-- record covers all rows of one transaction.
+CREATE TABLE block_effects (
+    subject BYTEA  NOT NULL CHECK (length(subject) = 16),
+    block   BYTEA  NOT NULL REFERENCES blocks (id),
+    tenant  TEXT   NOT NULL,
+    leased  BIGINT NOT NULL CHECK (leased IN (0, 1)),
+    writer  BIGINT NOT NULL,
+    seq     BIGINT NOT NULL,
+    PRIMARY KEY (subject, block),
+    FOREIGN KEY (writer, seq) REFERENCES audit (writer, seq)
+);
+CREATE INDEX block_effects_by_block ON block_effects (block);
+
 -- `key` hashes token and role. Kept until the token is dead for certain.
 CREATE TABLE replay (
     key      BYTEA  PRIMARY KEY CHECK (length(key) = 32),

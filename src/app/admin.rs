@@ -1,4 +1,4 @@
-//! Administration of a running server over a Unix socket: reload and keys, for the user that runs it and for root.
+//! Administration of a running server over a Unix socket: reload, keys and blocks, for the user that runs it and for root.
 //!
 //! One JSON line in, one JSON line out. The kernel says who is at the other end (`SO_PEERCRED`); nothing else is asked.
 
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, KeyReport, StartError};
+use super::{BlockAnswer, BlockRequest, Core, KeyReport, StartError};
 use crate::causes;
 use crate::config::Settings;
 use crate::ledger::Rewrapped;
@@ -48,6 +48,8 @@ pub enum AdminRequest {
     },
     /// Seal the store by the current key-encryption key.
     RewrapKeys,
+    /// Something about blocks.
+    Block(BlockRequest),
 }
 
 /// What is answered.
@@ -74,6 +76,8 @@ pub enum AdminAnswer {
         /// What was done, and what is left.
         rewrapped: Rewrapped,
     },
+    /// Something about blocks.
+    Block(Box<BlockAnswer>),
     /// It failed.
     Failed {
         /// Why.
@@ -173,7 +177,7 @@ impl Listener {
             let mut line = String::new();
             BufReader::new(read.take(MAX_MESSAGE)).read_line(&mut line).await?;
             match serde_json::from_str(&line) {
-                Ok(request) => core.administer(request).await,
+                Ok(request) => core.administer(request, uid).await,
                 Err(error) => AdminAnswer::Failed { message: format!("not a request: {error}") },
             }
         } else {
@@ -197,7 +201,7 @@ const fn may_administer(uid: u32, owner: u32) -> bool {
 }
 
 impl Core {
-    async fn administer(&self, request: AdminRequest) -> AdminAnswer {
+    async fn administer(&self, request: AdminRequest, uid: u32) -> AdminAnswer {
         let keys = match request {
             AdminRequest::Reload => {
                 return match self.reload().await {
@@ -213,6 +217,7 @@ impl Core {
                     Err(error) => AdminAnswer::Failed { message: causes::in_full(&error) },
                 };
             }
+            AdminRequest::Block(request) => return self.administer_blocks(request, uid).await,
             AdminRequest::ListKeys => self.keys.list().await,
             AdminRequest::RotateKeys { purpose } => {
                 match Purpose::ALL.iter().find(|known| known.as_str() == purpose) {

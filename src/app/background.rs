@@ -20,7 +20,7 @@ use crate::telemetry;
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two signed checkpoints of the audit chain.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-/// Pause between two counts of the leases that are alive.
+/// Pause between two counts of the leases that are alive and the blocks in force.
 const LEASES_COUNTED_EVERY: Duration = Duration::from_secs(10);
 /// Pause between two looks at issuers' keys and our own.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
@@ -43,6 +43,8 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
         let cut = cut.clone();
         async move { cut.run_until_cancelled(sweep(&core)).await.unwrap_or_default() }
     });
+    let (cut, core_of_blocks) = (stop.clone(), Arc::clone(&core));
+    tasks.spawn(async move { cut.run_until_cancelled(end_what_is_blocked(&core_of_blocks)).await });
     tasks.close();
     tasks.wait().await;
     core.broker.loaded().identity.stop().await;
@@ -72,8 +74,9 @@ fn every<F>(
     });
 }
 
+/// Looks until nothing more can be ended now: one look takes a bounded part of what waits.
 async fn sweep(core: &Core) {
-    lease::sweep(&core.ledger, &core.broker.loaded().providers, &core.clock).await;
+    while lease::sweep(&core.ledger, &core.broker.loaded().providers, &core.clock).await > 0 {}
 }
 
 async fn hear(core: &Core) {
@@ -87,6 +90,14 @@ async fn hear(core: &Core) {
     }
 }
 
+/// A block does not wait for the sweep's turn.
+async fn end_what_is_blocked(core: &Core) {
+    loop {
+        core.ledger.end_wanted().await;
+        sweep(core).await;
+    }
+}
+
 async fn sign_checkpoint(core: &Core) {
     if let Err(error) = core.ledger.checkpoint(&core.keys.current()).await {
         tracing::error!(%error, "no checkpoint of the audit chain was signed");
@@ -95,6 +106,7 @@ async fn sign_checkpoint(core: &Core) {
 
 async fn count_leases(core: &Core) {
     telemetry::readiness(core.ledger.is_alive());
+    telemetry::blocks_in_force(core.ledger.blocks_in_force());
     match core.ledger.live_leases().await {
         Ok(count) => telemetry::leases_live(count),
         Err(error) => tracing::warn!(%error, "the leases cannot be counted"),

@@ -119,6 +119,7 @@ pub(super) fn open_ledger(
 ) -> Result<Arc<Ledger>, StartError> {
     let ledger_settings = LedgerSettings {
         refusals_per_minute: settings.limits.refusals_per_minute,
+        tell_block_reasons: settings.blocks.tell_reason,
         events_stdout: settings.audit.stdout,
         events_file: settings.audit.file.clone(),
         ..LedgerSettings::new(settings.store.place.clone())
@@ -166,6 +167,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("store.key_encryption_key, or a previous one,", keys(new) == keys(old)),
         ("signing (all but tokens)", new.signing.is_like(&old.signing)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
+        ("blocks", new.blocks == old.blocks),
         ("telemetry.otlp", otlp(new) == otlp(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];

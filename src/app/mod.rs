@@ -5,6 +5,7 @@
 
 mod admin;
 mod background;
+mod blocks;
 mod error;
 mod keys;
 mod load;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
+pub use blocks::{BlockAnswer, BlockRequest};
 pub use error::StartError;
 pub use keys::{KeyReport, NextState, reports as key_reports};
 pub use load::{Checked, check, rewrap_offline, sealer_of};

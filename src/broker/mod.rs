@@ -3,6 +3,8 @@
 //!
 //! It decides nothing itself, and every way out of it leaves a record.
 
+mod alerts;
+mod blocks;
 mod limit;
 mod operate;
 mod others;
@@ -32,6 +34,7 @@ use crate::ledger::{AskedFor, Authorised, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
 use crate::provider::Providers;
 use crate::telemetry::{self, Step};
+use alerts::AlertLimiter;
 use limit::Limiter;
 
 /// One loaded configuration with all that was built from it; swapped whole at reload.
@@ -53,6 +56,7 @@ pub struct Broker {
     loaded: ArcSwap<Loaded>,
     ledger: Arc<Ledger>,
     limiter: Limiter,
+    alerts: AlertLimiter,
     clock: Clock,
     in_flight: TaskTracker,
 }
@@ -80,7 +84,8 @@ impl Broker {
     pub fn new(loaded: Loaded, ledger: Arc<Ledger>, clock: Clock) -> Self {
         let limiter = Limiter::new(loaded.config.settings.limits.exchanges_per_minute);
         let loaded = ArcSwap::from_pointee(loaded);
-        Self { loaded, ledger, limiter, clock, in_flight: TaskTracker::new() }
+        let alerts = AlertLimiter::new();
+        Self { loaded, ledger, limiter, alerts, clock, in_flight: TaskTracker::new() }
     }
 
     /// The configuration in force.
@@ -196,6 +201,11 @@ impl Broker {
     ) -> Result<Facts, Refusal> {
         let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
         if let Err(refusal) = self.limiter.admit(caller.principal()) {
+            let who = Refused::Identified { caller: &caller, asked, configuration };
+            return self.refuse(decision, who, refusal).await;
+        }
+        // Before anything upstream hears of it. What is set from here on is found when it is authorised.
+        if let Some(refusal) = self.ledger.blocked(&caller, &ask.role) {
             let who = Refused::Identified { caller: &caller, asked, configuration };
             return self.refuse(decision, who, refusal).await;
         }

@@ -43,6 +43,10 @@ impl Broker {
             let who = Refused::Identified { caller: &caller, asked, configuration };
             return self.refuse(decision, who, refusal).await;
         }
+        if let Some(refusal) = self.ledger.blocked_operator(&caller) {
+            let who = Refused::Identified { caller: &caller, asked, configuration };
+            return self.refuse(decision, who, refusal).await;
+        }
         let facts = match loaded.gatherer.gather_operation(caller, ask, decision) {
             Ok(facts) => facts,
             Err(failed) => {

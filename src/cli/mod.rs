@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod block;
 mod check;
 mod client;
 mod completions;
@@ -75,6 +76,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Make a running broker read its configuration again.
     Reload(reload::ReloadArgs),
+    /// Stop issuing to somebody or something, end what lives, and see what is left.
+    Block(block::BlockArgs),
     /// List, rotate and export the signing keys.
     Keys(keys::KeysArgs),
     /// List leases, and end those of others.
@@ -129,6 +132,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args, output).await?,
         Command::Check(args) => check::run(&args, output)?,
         Command::Reload(args) => reload::run(&args, output).await?,
+        Command::Block(args) => block::run(args, output).await?,
         Command::Keys(args) => keys::run(args, output).await?,
         Command::Leases(args) => return leases::run(args, output).await,
         Command::Audit(args) => return audit::run(args, output).await,

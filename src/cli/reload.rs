@@ -35,7 +35,7 @@ pub(super) async fn run(args: &ReloadArgs, output: Output) -> Result<(), Failure
         AdminAnswer::Problems { problems } => Err(Failure::new(Status::Usage, problems.join("\n"))
             .with_hint("the last good configuration stays in force")),
         AdminAnswer::Failed { message } => Err(Failure::new(Status::Failed, message.clone())),
-        AdminAnswer::Keys { .. } | AdminAnswer::Rewrapped { .. } => {
+        AdminAnswer::Keys { .. } | AdminAnswer::Rewrapped { .. } | AdminAnswer::Block(_) => {
             Err(Failure::new(Status::Failed, "the broker answered something else"))
         }
     }

@@ -36,10 +36,22 @@ pub struct Issuer {
     pub max_age: Duration,
     /// Clock skew accepted, at most 60 s; 30 s unless written.
     pub skew: Duration,
+    /// Security events that are accepted from this issuer about its own identities; none unless written.
+    pub security_events: Option<SecurityEvents>,
     /// Private networks that this issuer may resolve to.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.
     pub insecure_loopback: bool,
+}
+
+/// Security event tokens (RFC 8417) of an issuer, pushed to `/v1/events` (RFC 8935).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityEvents {
+    /// The one audience of its events: another than that of its identity tokens.
+    pub audience: String,
+    /// How long the identity of a revoked session is blocked; unless written, as long as a token that was issued before
+    /// the event could still be used.
+    pub block_for: Duration,
 }
 
 /// How an issuer's claims become attributes.

@@ -7,6 +7,7 @@ mod audience;
 mod declared;
 mod endpoint;
 mod environment;
+mod events;
 mod issuer;
 mod known;
 mod layout;
@@ -26,6 +27,7 @@ mod store;
 mod table;
 mod target;
 mod telemetry;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -23,7 +23,9 @@ mod target;
 mod telemetry;
 
 pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
-pub use issuer::{Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement};
+pub use issuer::{
+    Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement, SecurityEvents,
+};
 pub use jwks::{JWKS_LIMITS, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
 pub use role::{
@@ -31,8 +33,8 @@ pub use role::{
     TableBinding, TtlLimits, VaultRole, VaultScope,
 };
 pub use settings::{
-    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SourceAuth,
-    StoreSettings, TlsSettings,
+    AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
+    SourceAuth, StoreSettings, TlsSettings, Webhook, WebhookAuth,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use store::{InvalidPlace, PostgresPlace, StorePlace};

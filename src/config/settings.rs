@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{SigningSettings, StorePlace, TelemetrySettings};
-use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
+use crate::domain::{BlockKind, FactKey, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub struct Settings {
     pub operations: Operations,
     /// `[sources.<name>]`: verified facts over HTTP.
     pub sources: BTreeMap<String, FactSource>,
+    /// `[blocks]`.
+    pub blocks: BlockSettings,
+    /// `[webhooks.<name>]`: alerts that may set blocks.
+    pub webhooks: BTreeMap<String, Webhook>,
 }
 
 /// `[server]`: the one section that `TOLLGATE_SERVER__…` may override.
@@ -112,6 +116,41 @@ pub struct Operations {
     pub packages: BTreeMap<Operation, Vec<PackageName>>,
     /// Operations in which identities of `server.tenant` reach every tenant.
     pub all_tenants: BTreeSet<Operation>,
+}
+
+/// `[blocks]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlockSettings {
+    /// Tell a blocked caller the blocker's reason; false unless written.
+    pub tell_reason: bool,
+}
+
+/// An alert's way in: who may send it, and what it may block.
+#[derive(Debug)]
+pub struct Webhook {
+    /// Its name, the last part of its path.
+    pub name: String,
+    /// The HMAC key, or the bearer secret.
+    pub secret: SecretString,
+    /// How the sender proves that it knows the secret.
+    pub auth: WebhookAuth,
+    /// What it may block, and the JSON pointer to the value of each in the alert.
+    pub subjects: BTreeMap<BlockKind, String>,
+    /// JSON pointer to the text that becomes the reason; none says only which webhook it was.
+    pub reason: Option<String>,
+    /// How long its blocks hold.
+    pub duration: Duration,
+    /// Where its blocks hold; none means in every tenant.
+    pub tenant: Option<TenantName>,
+}
+
+/// How a webhook's sender proves that it knows the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookAuth {
+    /// HMAC-SHA256 over time and body: what is recorded on the way cannot be used for anything else, or later.
+    Hmac,
+    /// The secret itself as a bearer token, for senders that cannot sign: whoever reads one message can write any.
+    Bearer,
 }
 
 /// How much of a denial the caller sees.

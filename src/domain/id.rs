@@ -1,4 +1,4 @@
-//! Identifiers of decisions and leases.
+//! Identifiers of decisions, leases and blocks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -62,6 +62,8 @@ ids! {
     DecisionId;
     /// One lease: a UUIDv7 too. Its 74 random bits keep it from being guessed; its secret is what opens it.
     LeaseId;
+    /// One block: a UUIDv7, so that ids sort by time.
+    BlockId;
 }
 
 impl DecisionId {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows a protocol.
 
 mod ask;
+mod block;
 mod code;
 mod credential;
 mod id;
@@ -13,14 +14,16 @@ mod principal;
 mod refusal;
 mod scalar;
 mod spelling;
+mod text;
 mod trace_parent;
 mod trust;
 mod ttl;
 
 pub use ask::{Ask, IdempotencyKey, InvalidIdempotencyKey};
+pub use block::{BlockKind, BlockReason, BlockSubject, BlockTime, BlockValue, InvalidBlock};
 pub use code::{Code, Explanation};
 pub use credential::{AwsKeys, Credential, Handle, Minted, Prolonged, Renewal, Revocability, Window};
-pub use id::{DecisionId, InvalidId, LeaseId};
+pub use id::{BlockId, DecisionId, InvalidId, LeaseId};
 pub use issuer_url::{InvalidIssuerUrl, IssuerUrl};
 pub use name::{
     AttributeName, FactKey, InvalidName, IssuerName, PackageName, RoleName, ScopeName, TargetName, TenantName,
@@ -30,6 +33,7 @@ pub use principal::{InvalidPrincipal, PrincipalKey};
 pub use refusal::{Reason, Refusal};
 pub use scalar::Scalar;
 pub use spelling::nearest;
+pub use text::deceives;
 pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use trust::Trust;
 pub use ttl::{InvalidTtl, Ttl};

@@ -23,6 +23,8 @@ pub(super) enum MediaType {
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// `application/secevent+jwt` (RFC 8417, section 2.3).
+    SecurityEvent,
 }
 
 impl MediaType {
@@ -30,6 +32,7 @@ impl MediaType {
         match self {
             Self::Json => "application/json",
             Self::Form => "application/x-www-form-urlencoded",
+            Self::SecurityEvent => "application/secevent+jwt",
         }
     }
 }

@@ -32,7 +32,8 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TokenNotYetValid
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
-        | Code::TokenReplayed => StatusCode::UNAUTHORIZED,
+        | Code::TokenReplayed
+        | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
         | Code::TargetNotMapped
         | Code::PolicyDenied
@@ -41,9 +42,11 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TtlBelowFloor
         | Code::ApprovalRequired
         | Code::Blocked => StatusCode::FORBIDDEN,
-        Code::RoleUnknown | Code::LeaseUnknown | Code::DecisionUnknown | Code::NotFound => {
-            StatusCode::NOT_FOUND
-        }
+        Code::RoleUnknown
+        | Code::LeaseUnknown
+        | Code::DecisionUnknown
+        | Code::BlockUnknown
+        | Code::NotFound => StatusCode::NOT_FOUND,
         Code::Superseded | Code::LeaseNotRenewable => StatusCode::CONFLICT,
         Code::LeaseEnded => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -63,6 +66,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::SigningUnavailable
         | Code::ProviderUnavailable
         | Code::ProviderThrottled
+        | Code::BlocksFull
         | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
     }
@@ -134,7 +138,9 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
-        | Code::IdentityNotAdmitted => OauthError::InvalidRequest,
+        | Code::IdentityNotAdmitted
+        | Code::AlertRefused
+        | Code::BlockUnknown => OauthError::InvalidRequest,
         Code::GrantTypeUnsupported => OauthError::UnsupportedGrantType,
         Code::ScopeUnknown | Code::ScopesEmpty | Code::SessionPolicyTooLarge => OauthError::InvalidScope,
         Code::RoleUnknown
@@ -150,6 +156,7 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::StoreUnavailable
         | Code::RateLimited
         | Code::SigningUnavailable
+        | Code::BlocksFull
         | Code::ProviderUnavailable
         | Code::ProviderThrottled
         | Code::Overloaded

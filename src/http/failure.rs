@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::{oauth_error, oauth_status, status};
+use super::event_error::{event_error, event_status};
 use super::observe::RequestId;
 use crate::broker::Denied;
 use crate::config::DenialDetail;
@@ -148,7 +149,16 @@ struct TokenError<'a> {
     members: Members<'a>,
 }
 
-/// What both surfaces say beyond their standards.
+/// An error of the endpoint for security events (RFC 8935, section 2.3) with our members.
+#[derive(Serialize)]
+struct EventError<'a> {
+    err: &'static str,
+    description: String,
+    #[serde(flatten)]
+    members: Members<'a>,
+}
+
+/// What all surfaces say beyond their standards.
 #[derive(Serialize)]
 struct Members<'a> {
     code: Code,
@@ -169,11 +179,23 @@ enum Surface {
     Problem,
     /// The OAuth token endpoint.
     Token,
+    /// The endpoint for security events.
+    Event,
+}
+
+impl Surface {
+    fn of(path: &str) -> Self {
+        match path {
+            "/token" => Self::Token,
+            "/v1/events" => Self::Event,
+            _ => Self::Problem,
+        }
+    }
 }
 
 /// Gives every [`Failure`] below its status, headers and body.
 pub(super) async fn render(request: Request, next: Next) -> Response {
-    let surface = if request.uri().path() == "/token" { Surface::Token } else { Surface::Problem };
+    let surface = Surface::of(request.uri().path());
     let id = request.extensions().get::<RequestId>().cloned();
     let mut response = next.run(request).await;
     let Some(failure) = response.extensions().get::<Failure>().cloned() else { return response };
@@ -195,6 +217,7 @@ fn written(
     let status = match surface {
         Surface::Problem => status(code),
         Surface::Token => oauth_status(code),
+        Surface::Event => event_status(code),
     };
     let retry_after = failure.retry_after(status);
     let members = Members { code, decision: failure.decision, fix, next, reasons, retry_after };
@@ -210,6 +233,11 @@ fn written(
         Surface::Token => {
             let error_description = plain(message.unwrap_or(title));
             let error = TokenError { error: oauth_error(code).as_str(), error_description, members };
+            ("application/json", serde_json::to_vec(&error))
+        }
+        Surface::Event => {
+            let description = plain(message.unwrap_or(title));
+            let error = EventError { err: event_error(code), description, members };
             ("application/json", serde_json::to_vec(&error))
         }
     };

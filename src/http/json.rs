@@ -9,9 +9,21 @@ use crate::json::{self, JsonError, Limits};
 /// The documented requests need two levels and a few dozen values.
 const LIMITS: Limits = Limits { depth: 8, values: 512 };
 
+/// Alerts are whatever their senders make of them.
+const ALERT_LIMITS: Limits = Limits { depth: 16, values: 4096 };
+
 /// Reads `bytes` as one JSON object.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    json::object(bytes, LIMITS).map_err(|error| match error {
+    within(bytes, LIMITS)
+}
+
+/// Reads an alert, which may be larger than a request of ours.
+pub(super) fn alert(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    within(bytes, ALERT_LIMITS)
+}
+
+fn within(bytes: &[u8], limits: Limits) -> Result<Map<String, Value>, Refusal> {
+    json::object(bytes, limits).map_err(|error| match error {
         JsonError::Duplicate(key) => {
             Refusal::new(Code::DuplicateParameter, format!("the key {} appears twice", shown(&key)))
         }

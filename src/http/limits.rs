@@ -36,9 +36,22 @@ pub(super) struct Gate {
     timeout: Duration,
 }
 
+/// Requests to the kill switch that may run at once, beside all others: it is pulled when the rest is overrun.
+const SWITCH_PERMITS: usize = 16;
+
 impl Gate {
+    /// The gate of what callers use.
     pub(super) fn new(limits: &Limits) -> Self {
-        let permits = limits.concurrency.min(Semaphore::MAX_PERMITS);
+        Self::of(limits.concurrency, limits)
+    }
+
+    /// The gate of the kill switch.
+    pub(super) fn of_switch(limits: &Limits) -> Self {
+        Self::of(SWITCH_PERMITS, limits)
+    }
+
+    fn of(concurrency: usize, limits: &Limits) -> Self {
+        let permits = concurrency.min(Semaphore::MAX_PERMITS);
         let room = permits.saturating_mul(BODIES_PER_PERMIT).saturating_mul(limits.body_bytes);
         Self {
             permits: Arc::new(Semaphore::new(permits)),

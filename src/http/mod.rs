@@ -14,6 +14,7 @@ mod body;
 mod connection;
 mod endpoint;
 mod error;
+mod event_error;
 mod failure;
 mod fields;
 mod form;
@@ -25,6 +26,7 @@ mod observe;
 mod peer;
 mod query;
 mod server;
+mod signature;
 mod tls;
 mod turned_away;
 
@@ -114,11 +116,15 @@ pub struct Listeners {
 /// What callers use, behind its limits, beside `probes`, which answer under any load.
 fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
     let gate = limits::Gate::new(&context.limits);
-    let api = endpoint::api()
-        .layer(from_fn_with_state(gate.clone(), limits::admit))
-        .layer(from_fn_with_state(Arc::clone(&context), turned_away::count));
+    let behind = |routes: Router<Arc<Context>>, gate: limits::Gate| {
+        routes
+            .layer(from_fn_with_state(gate, limits::admit))
+            .layer(from_fn_with_state(Arc::clone(&context), turned_away::count))
+    };
+    let api = behind(endpoint::api(), gate.clone());
+    let switch = behind(endpoint::switch(), limits::Gate::of_switch(&context.limits));
     let probes = probes.layer(from_fn_with_state(gate, limits::contain));
-    shell(api.merge(probes)).with_state(context)
+    shell(api.merge(switch).merge(probes)).with_state(context)
 }
 
 /// What operators use, on a listener of its own.

@@ -12,7 +12,7 @@ use super::token::{TokenError, Unverified};
 use super::{Remembered, profile};
 use crate::clock::Clock;
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
-use crate::config::{Issuer, KeySource};
+use crate::config::{Issuer, KeySource, SecurityEvents};
 use crate::domain::{Code, IssuerName, IssuerUrl, Refusal};
 
 /// How an issuer entry stands with its keys.
@@ -120,6 +120,25 @@ impl Entries {
             (Some(entry), None) => Ok(entry),
             (Some(_), Some(_)) => Err(audience_refused("the audiences of the token fit several entries")),
             (None, _) => Err(audience_refused("no entry of the issuer accepts the token's audiences")),
+        }
+    }
+
+    /// The entry whose issuer and audience of events the token names, with what it says about them.
+    pub(super) fn select_event(&self, token: &Unverified<'_>) -> Result<(&Entry, &SecurityEvents), Refusal> {
+        let issuer = token.issuer_insecure()?;
+        let Some(entries) = self.by_issuer.get(issuer) else {
+            return Err(Refusal::new(Code::IssuerUnknown, "the event's issuer is not configured here"));
+        };
+        let audiences = token.audiences_insecure()?;
+        let accepts = |events: &SecurityEvents| audiences.contains(&events.audience.as_str());
+        let mut meant = entries.iter().filter_map(|entry| {
+            let events = entry.issuer.security_events.as_ref().filter(|events| accepts(events))?;
+            Some((entry, events))
+        });
+        match (meant.next(), meant.next()) {
+            (Some(one), None) => Ok(one),
+            (Some(_), Some(_)) => Err(audience_refused("the audiences of the event fit several entries")),
+            (None, _) => Err(audience_refused("no entry of the issuer accepts events for these audiences")),
         }
     }
 

@@ -9,6 +9,7 @@ mod claim;
 mod discovery;
 mod entry;
 mod error;
+mod event;
 mod extra;
 mod jwks;
 mod keys;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value};
 pub use caller::{Attributes, Caller};
 pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
+pub use event::{Revoked, SecurityEvent};
 
 use crate::clock::Clock;
 use crate::config::Issuer;

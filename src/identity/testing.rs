@@ -35,6 +35,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         replay: Replay::Once,
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
+        security_events: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
     };

@@ -94,6 +94,30 @@ pub(super) fn recall(claims: &Map<String, Value>) -> Result<Times, TimeError> {
     Ok(Times { issued_at: at("iat")?, expires_at: at("exp")? })
 }
 
+/// Checks `iat`, and `exp` if there is one, of a security event token (RFC 8417, section 2.2), and returns until when it
+/// would be accepted again.
+pub(super) fn check_event(
+    claims: &Map<String, Value>,
+    limits: &Issuer,
+    max_age: Duration,
+    now: Timestamp,
+) -> Result<Timestamp, TimeError> {
+    let issued = time(claims, "iat")?.ok_or(TimeError::Claim("iat"))?;
+    let expires = time(claims, "exp")?;
+    let now = now.as_second();
+    let (skew, max) = (seconds(limits.skew.min(MAX_SKEW)), seconds(max_age));
+    if let Some(expires) = expires.filter(|expires| now >= expires + skew) {
+        return Err(TimeError::Expired(now - expires));
+    }
+    if issued > now + skew {
+        return Err(TimeError::Ahead("iat", issued - now));
+    }
+    if now - issued > max + skew {
+        return Err(TimeError::TooOld { age: now - issued, max });
+    }
+    Timestamp::from_second(issued + max + skew + 1).map_err(|_| TimeError::Claim("iat"))
+}
+
 /// A time claim, or none. `1.0` is no integer here, whatever its value.
 fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TimeError> {
     let Some(value) = claims.get(claim) else { return Ok(None) };

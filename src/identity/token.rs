@@ -61,6 +61,9 @@ pub(super) enum TokenError {
     /// An access, logout, security-event or proof token, or one of Tollgate's own.
     #[error("this is not an identity token but {0}")]
     Kind(&'static str),
+    /// Something else than a security event token.
+    #[error("this is not a security event token")]
+    NotEvent,
     /// A claim that selects the issuer entry is absent or of the wrong type.
     #[error("the token's claim `{0}` is missing or of the wrong type")]
     Claim(&'static str),
@@ -88,15 +91,29 @@ pub(super) struct Unverified<'a> {
 impl<'a> Unverified<'a> {
     /// Takes a token apart.
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
-        let (signed, header, payload, signature) = split(token)?;
-        let header = Header::read(&decode(header)?)?;
-        let claims = json::object(&decode(payload)?, LIMITS)
-            .map_err(|source| TokenError::Json { part: "payload", source })?;
+        let parsed = Self::parse_kind(token, check_kind)?;
         // A logout token need not say so in `typ` (OpenID Connect Back-Channel Logout, section 2.4); this claim
         // marks it, and every security event (RFC 8417, section 2.2).
-        if claims.contains_key("events") {
+        if parsed.claims.contains_key("events") {
             return Err(TokenError::Kind("a security event or logout token"));
         }
+        Ok(parsed)
+    }
+
+    /// Takes a security event token apart (RFC 8417), which must say that it is one (section 2.3).
+    pub(super) fn parse_event(token: &'a str) -> Result<Self, TokenError> {
+        let parsed = Self::parse_kind(token, check_event_kind)?;
+        if parsed.claims.contains_key("events") { Ok(parsed) } else { Err(TokenError::NotEvent) }
+    }
+
+    fn parse_kind(
+        token: &'a str,
+        check: fn(Option<&str>) -> Result<(), TokenError>,
+    ) -> Result<Self, TokenError> {
+        let (signed, header, payload, signature) = split(token)?;
+        let header = Header::read(&decode(header)?, check)?;
+        let claims = json::object(&decode(payload)?, LIMITS)
+            .map_err(|source| TokenError::Json { part: "payload", source })?;
         Ok(Self { header, claims, signed, signature: decode(signature)? })
     }
 
@@ -181,7 +198,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
 impl Header {
     /// Members not named here are ignored, among them `jwk`, `jku`, `x5u`, `x5c` and `x5t`: a key never comes from
     /// the token that it is to verify (RFC 8725, sections 2.8 and 3.10).
-    fn read(json: &[u8]) -> Result<Self, TokenError> {
+    fn read(json: &[u8], check: fn(Option<&str>) -> Result<(), TokenError>) -> Result<Self, TokenError> {
         let members =
             json::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })?;
         if let Some(member) = REFUSED_MEMBERS.iter().find(|member| members.contains_key(**member)) {
@@ -193,8 +210,8 @@ impl Header {
             Some(_) => return Err(TokenError::Header("kid")),
         };
         match members.get("typ") {
-            None => {}
-            Some(Value::String(typ)) => check_kind(typ)?,
+            None => check(None)?,
+            Some(Value::String(typ)) => check(Some(typ))?,
             Some(_) => return Err(TokenError::Header("typ")),
         }
         let named = members.get("alg").and_then(Value::as_str).and_then(algorithm_named);
@@ -205,8 +222,8 @@ impl Header {
 /// Only `JWT`, in any case, with or without `application/` (RFC 7519, section 5.1; RFC 7515, section 4.1.9).
 ///
 /// Other kinds of signed JWT have types of their own so that one is not taken for another (RFC 8725, section 3.11).
-fn check_kind(typ: &str) -> Result<(), TokenError> {
-    let typ = typ.to_ascii_lowercase();
+fn check_kind(typ: Option<&str>) -> Result<(), TokenError> {
+    let Some(typ) = typ.map(str::to_ascii_lowercase) else { return Ok(()) };
     match typ.strip_prefix("application/").unwrap_or(&typ) {
         "jwt" => Ok(()),
         "at+jwt" => Err(TokenError::Kind("an access token")),
@@ -214,6 +231,15 @@ fn check_kind(typ: &str) -> Result<(), TokenError> {
         "secevent+jwt" => Err(TokenError::Kind("a security event")),
         "dpop+jwt" => Err(TokenError::Kind("a proof of possession")),
         _ => Err(TokenError::Kind("a token of another type")),
+    }
+}
+
+/// Only `secevent+jwt`, written out: what does not say what it is could be anything that the issuer signs.
+fn check_event_kind(typ: Option<&str>) -> Result<(), TokenError> {
+    let typ = typ.map(str::to_ascii_lowercase).unwrap_or_default();
+    match typ.strip_prefix("application/").unwrap_or(&typ) {
+        "secevent+jwt" => Ok(()),
+        _ => Err(TokenError::NotEvent),
     }
 }
 
@@ -234,7 +260,7 @@ impl From<TokenError> for Refusal {
             TokenError::AlgorithmUnknown | TokenError::AlgorithmNotConfigured(_) => {
                 Code::TokenAlgorithmRefused
             }
-            TokenError::Kind(_) => Code::TokenKindRefused,
+            TokenError::Kind(_) | TokenError::NotEvent => Code::TokenKindRefused,
             TokenError::Claim(_) => Code::TokenClaimInvalid,
             TokenError::Signature => Code::TokenSignatureInvalid,
         };

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Doomed, give_back, not_yet, try_end};
 use crate::clock::Clock;
-use crate::domain::Code;
+use crate::domain::{Code, Refusal};
 use crate::ledger::{Claim, Ledger, Record, Unleased};
 use crate::provider::Providers;
 
@@ -21,6 +22,9 @@ const YOUNG: SignedDuration = SignedDuration::from_secs(60);
 /// Targets that are worked at side by side.
 const TARGETS_AT_ONCE: usize = 16;
 
+/// Ends at one target side by side: what a block is about is dead within seconds, and no target is flooded.
+const ENDS_AT_ONCE: usize = 8;
+
 /// Longest time at one target per look; well within what a claim holds. What is left waits for a later look.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,7 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// Each has a handle that was recorded before the mint, and a time by which it is dead. The targets are worked at side
 /// by side, each for a bounded time; one that does not answer is asked again after a pause that grows.
-pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) {
+///
+/// Returns how many were settled; if there were any, there may be more that this look had no room for.
+pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) -> usize {
     let mut doomed: BTreeMap<String, Vec<Doomed>> = BTreeMap::new();
     for lost in lost(ledger, clock.now()).await {
         let (decision, dies_by) = (lost.decision, lost.dies_by);
@@ -47,14 +53,18 @@ pub async fn sweep(ledger: &Ledger, providers: &Providers, clock: &Clock) {
     }
     let records: Vec<Record> = doomed.values().flatten().map(|one| one.record).collect();
     if records.is_empty() {
-        return;
+        return 0;
     }
     let claims: HashMap<Record, Claim> = match ledger.claim(records).await {
         Ok(claims) => claims.into_iter().map(|claim| (claim.record(), claim)).collect(),
-        Err(why) => return tracing::warn!(%why, "nothing can be claimed, so nothing is ended"),
+        Err(why) => {
+            tracing::warn!(%why, "nothing can be claimed, so nothing is ended");
+            return 0;
+        }
     };
     let targets: Vec<_> = doomed.values().map(|all| end_all(ledger, providers, all, &claims)).collect();
-    stream::iter(targets).buffer_unordered(TARGETS_AT_ONCE).collect::<()>().await;
+    let settled = stream::iter(targets).buffer_unordered(TARGETS_AT_ONCE);
+    settled.fold(0, async |all, of_target| all + of_target).await
 }
 
 /// Authorisations that nobody is minting any more, whose turn has come.
@@ -69,40 +79,64 @@ async fn lost(ledger: &Ledger, now: Timestamp) -> Vec<Unleased> {
     }
 }
 
-/// True if nobody is minting `lost` any more and there may be something to end.
+/// True if nobody is minting `lost` any more, or nobody may, and there may be something to end.
 fn is_lost(lost: &Unleased, young: Timestamp) -> bool {
-    lost.due && !lost.settled && (lost.left_behind || lost.authorised_at < young)
+    lost.due && (lost.left_behind || lost.blocked || lost.authorised_at < young)
 }
 
-/// Ends what is claimed at one target, until it stops answering or the time is up.
-async fn end_all(ledger: &Ledger, providers: &Providers, all: &[Doomed], claims: &HashMap<Record, Claim>) {
-    let claimed = all.iter().filter_map(|doomed| Some((doomed, *claims.get(&doomed.record)?)));
-    let mut waiting: Vec<(&Doomed, Claim)> = claimed.collect();
-    // Worked at from the end, which is cheap to take from: the longest waiting first.
-    waiting.reverse();
-    let mut failed = Vec::new();
-    let mut code = Code::Timeout;
-    let until = tokio::time::Instant::now() + PATIENCE;
-    while let Some((doomed, claim)) = waiting.pop() {
-        match tokio::time::timeout_at(until, try_end(ledger, providers, doomed, claim)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => {
-                not_yet(doomed, &refusal);
-                code = refusal.code;
-                failed.push((claim, true));
+/// Ends what is claimed at one target, until it stops answering or the time is up; returns how many were settled.
+async fn end_all(
+    ledger: &Ledger,
+    providers: &Providers,
+    all: &[Doomed],
+    claims: &HashMap<Record, Claim>,
+) -> usize {
+    // Those that wait longest come first.
+    let mut waiting = all.iter().filter_map(|doomed| Some((doomed, *claims.get(&doomed.record)?)));
+    let until = Instant::now() + PATIENCE;
+    let mut working = FuturesUnordered::new();
+    let (mut settled, mut failed, mut stopped) = (0, Vec::new(), None);
+    // One alone finds out whether the target answers.
+    let mut at_once = 1;
+    loop {
+        while stopped.is_none() && working.len() < at_once {
+            let Some((doomed, claim)) = waiting.next() else { break };
+            working.push(attempt(ledger, providers, doomed, claim, until));
+        }
+        let Some((claim, done)) = working.next().await else { break };
+        at_once = ENDS_AT_ONCE;
+        match done {
+            Ok(()) => settled += 1,
+            Err(code) => {
+                failed.push((claim, code));
                 // It would say the same of the others, each after its time limit.
-                if matches!(code, Code::ProviderUnavailable | Code::ProviderThrottled) {
-                    break;
+                if matches!(code, Code::ProviderUnavailable | Code::ProviderThrottled | Code::Timeout) {
+                    stopped = Some(code);
                 }
-            }
-            Err(_) => {
-                let target = doomed.target.as_str();
-                tracing::warn!(target, "ending what should not live here takes long; the rest waits");
-                failed.push((claim, true));
-                break;
             }
         }
     }
-    failed.extend(waiting.into_iter().map(|(_, claim)| (claim, false)));
-    give_back(ledger, failed, code).await;
+    for (claim, code) in failed {
+        give_back(ledger, [(claim, true)], code).await;
+    }
+    give_back(ledger, waiting.map(|(_, claim)| (claim, false)), stopped.unwrap_or(Code::Timeout)).await;
+    settled
+}
+
+/// One attempt; its failure is logged.
+async fn attempt(
+    ledger: &Ledger,
+    providers: &Providers,
+    doomed: &Doomed,
+    claim: Claim,
+    until: Instant,
+) -> (Claim, Result<(), Code>) {
+    let done = match timeout_at(until, try_end(ledger, providers, doomed, claim)).await {
+        Ok(done) => done,
+        Err(_) => Err(Refusal::new(Code::Timeout, "ending what should not live here takes long")),
+    };
+    if let Err(refusal) = &done {
+        not_yet(doomed, refusal);
+    }
+    (claim, done.map_err(|refusal| refusal.code))
 }

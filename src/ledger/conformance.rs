@@ -47,6 +47,16 @@ stores! {
     what_cannot_be_ended_says_so
     an_interrupted_end_is_found_again
     c_15_a_block_between_authorise_and_lease_stops_the_lease
+    c_15_a_block_refuses_whoever_it_is_about_and_nobody_else
+    c_15_a_block_marks_what_lives_in_its_own_transaction
+    c_15_what_a_block_is_about_does_not_wait_for_its_turn
+    c_15_more_than_one_transaction_can_mark_is_marked_too
+    c_15_decisions_without_keys_are_matched_by_their_input
+    a_block_is_over_when_it_is_lifted_or_expires
+    a_block_of_a_tenant_holds_and_is_seen_in_that_tenant_alone
+    the_same_message_sets_its_blocks_once
+    an_alert_that_fires_again_adds_no_block
+    the_account_of_a_block_says_what_is_dead_what_dies_and_what_is_unknown
     after_a_crash_the_unleased_are_listed_until_resolved_or_dead
     an_abandoned_authorisation_that_may_live_stays_listed
     a_decision_reads_back_whole
@@ -72,6 +82,8 @@ stores! {
     a_renewal_makes_the_lease_live_longer_and_never_shorter
     what_is_to_be_ended_is_not_renewed
     c_15_a_block_between_authorise_and_renew_stops_the_renewal
+    c_15_a_renewal_that_the_sweep_settled_under_a_block_is_blocked_too
+    c_15_a_renewal_is_not_authorised_under_a_block_that_is_about_it
     after_a_crash_a_lost_renewal_counts_as_done
     a_lost_renewal_of_what_its_target_ended_is_dead
     c_16_only_its_own_secret_renews_a_lease
@@ -85,11 +97,13 @@ mod sqlite_alone {
     }
 }
 
+mod blocks;
 mod heartbeats;
 mod lease_life;
 mod lists;
 mod renewals;
 
+use blocks::*;
 use heartbeats::*;
 use lease_life::*;
 use renewals::*;
@@ -268,15 +282,6 @@ async fn an_interrupted_end_is_found_again(bench: Bench) {
     assert_eq!(waiting.iter().map(|end| end.lease).collect::<Vec<_>>(), [lease.id()]);
     bench.pass(Duration::from_mins(16));
     assert!(bench.ledger.leases_to_end().await.unwrap().is_empty(), "dead by itself");
-}
-
-async fn c_15_a_block_between_authorise_and_lease_stops_the_lease(bench: Bench) {
-    let auth = bench.ledger.authorise(bench.planned("token", None)).await.unwrap();
-    bench.bump_epoch().await;
-    let (auth, why) = bench.ledger.lease(auth, bench.minted()).await.unwrap_err();
-    assert_eq!(why.code, Code::Blocked);
-    assert_eq!(bench.unleased().await, [auth.grant().facts().decision()]);
-    leased(&bench, "after the block", None).await;
 }
 
 async fn after_a_crash_the_unleased_are_listed_until_resolved_or_dead(bench: Bench) {

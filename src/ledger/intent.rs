@@ -13,7 +13,7 @@ use super::heartbeats::Interval;
 use super::kind::Kind;
 use super::record::DecisionRow;
 use super::{EndHow, Record, endings};
-use crate::domain::{DecisionId, LeaseId};
+use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
 
@@ -59,6 +59,9 @@ intents! {
     ResealIssuerKeys => bool;
     StoreCheckpoint => bool;
     Upkeep => Vec<LeaseId>;
+    SetBlocks => Blocking;
+    MarkBlocked => Option<Marked>;
+    LiftBlock => bool;
 }
 
 /// Records an authorisation; settles replay and idempotency.
@@ -92,6 +95,7 @@ pub(super) enum Authorisation {
     IdempotencyConflict,
     /// The lease to be renewed is over.
     LeaseOver,
+    Blocked(Stopping),
 }
 
 /// What a retry takes the place of.
@@ -281,6 +285,71 @@ pub(super) struct Hear {
     pub(super) beats: Vec<(LeaseId, i64)>,
     /// None for heartbeats alone: nobody is ended then.
     pub(super) ready: Option<Interval>,
+}
+
+/// The block that stops a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stopping {
+    pub(super) block: BlockId,
+    pub(super) subject: String,
+    pub(super) reason: String,
+}
+
+/// Sets blocks, all or none, and marks what they match as to be ended.
+#[derive(Debug)]
+pub(super) struct SetBlocks {
+    pub(super) blocks: Vec<BlockRow>,
+    /// Hash of the message that asks for them, and until when it could be sent again.
+    pub(super) once: Option<(Fingerprint, i64)>,
+}
+
+/// A block as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BlockRow {
+    pub(super) id: BlockId,
+    /// Empty for every tenant.
+    pub(super) tenant: String,
+    pub(super) subject: String,
+    pub(super) reason: String,
+    pub(super) set_by: String,
+    pub(super) set_at: i64,
+    pub(super) expires_at: Option<i64>,
+    pub(super) lifted_at: Option<i64>,
+    pub(super) lifted_by: Option<String>,
+}
+
+/// How [`SetBlocks`] ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Blocking {
+    /// For each in order: the block in force, which is an earlier one if that lasts as long.
+    Set(Vec<Marked>),
+    /// The message was used before.
+    Replayed,
+    /// As many blocks are in force as are held.
+    Full,
+}
+
+/// A block whose matches are being marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) block: BlockId,
+    /// True if not all could be marked in one transaction.
+    pub(super) more: bool,
+}
+
+/// Goes on marking what a block matches; the answer is none if it is no longer in force.
+#[derive(Debug)]
+pub(super) struct MarkBlocked {
+    pub(super) block: BlockId,
+}
+
+/// Lifts a block that is in force; the answer is the block, if there was one.
+#[derive(Debug)]
+pub(super) struct LiftBlock {
+    pub(super) block: BlockId,
+    /// The lifter's tenant; empty for the server itself.
+    pub(super) tenant: String,
+    pub(super) by: String,
 }
 
 /// Records that another configuration is in force.

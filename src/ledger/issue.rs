@@ -9,6 +9,7 @@ use super::Ledger;
 use super::chain::Canon;
 use super::explained::time;
 use super::intent::{Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, SupersededRow};
+use super::matching::Keys;
 use super::record::{DecisionRow, PlannedRow};
 use super::states::{Authorised, Leased, Planned, Superseded};
 use crate::clock::random_bytes;
@@ -29,12 +30,12 @@ const MINT_MARGIN: Duration = Duration::from_mins(5);
 const AWS_SHORTEST: Duration = Duration::from_mins(15);
 
 impl Ledger {
-    /// Records the authorisation; settles replay and idempotency in the same transaction.
+    /// Records the authorisation; settles blocks, replay and idempotency in the same transaction.
     ///
     /// A retry with the `Idempotency-Key` of an earlier attempt takes its place: see [`Authorised::supersedes`].
     ///
     /// # Errors
-    /// `token_replayed`, `idempotency_conflict`, `store_unavailable`.
+    /// `blocked`, `token_replayed`, `idempotency_conflict`, `store_unavailable`.
     pub async fn authorise(&self, planned: Planned) -> Result<Authorised, (Planned, Refusal)> {
         let intent = match self.authorise_intent(&planned) {
             Ok(intent) => intent,
@@ -65,6 +66,7 @@ impl Ledger {
                 "the Idempotency-Key was used for a different request within the last minute",
             ),
             Ok(Authorisation::LeaseOver) => Refusal::new(Code::LeaseEnded, "the lease is over"),
+            Ok(Authorisation::Blocked(stopping)) => self.blocks.refusal(&stopping),
             Err(why) => why.refusal(),
         };
         Err((planned, refusal))
@@ -78,6 +80,7 @@ impl Ledger {
             target: facts.target().name.to_string(),
             handle: Vec::new(),
             dies_by: dies_by(self.clock.now(), grant, planned.handle()).as_millisecond(),
+            keys: Keys::of(caller, facts.input().runner.as_ref()),
         };
         let renews = facts.ask().renews;
         let replay = match caller.replay() {

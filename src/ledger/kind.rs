@@ -59,6 +59,12 @@ kinds! {
     Renewed "renewed";
     /// Ending something failed so often, or for so long, that somebody must look.
     EndGivenUp "end_given_up";
+    /// A block was set.
+    BlockSet "block_set";
+    /// What lived when a block was set is marked as to be ended.
+    BlockMarked "block_marked";
+    /// A block was lifted.
+    BlockLifted "block_lifted";
 }
 
 /// Body of [`Kind::Started`].
@@ -128,7 +134,7 @@ pub(super) struct SupersededBy {
 pub(super) struct EndAsked {
     /// Unix milliseconds.
     pub(super) at: i64,
-    /// Why, if nobody asked: `heartbeat_missed`.
+    /// Why, if its holder did not ask: `heartbeat_missed`, `blocked`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
 }
@@ -164,4 +170,27 @@ pub(super) struct EndedBody {
     pub(super) at: Option<i64>,
     /// How, as [`EndHow`](super::EndHow) is stored.
     pub(super) how: String,
+}
+
+/// Body of [`Kind::BlockSet`]: every column of the block but those of its end.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BlockBody {
+    pub(super) block: String,
+    pub(super) subject: String,
+    pub(super) reason: String,
+    pub(super) by: String,
+    /// Unix milliseconds.
+    pub(super) at: i64,
+    /// Unix milliseconds; absent if it holds until it is lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<i64>,
+}
+
+/// Body of [`Kind::BlockLifted`].
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LiftBody {
+    pub(super) block: String,
+    pub(super) by: String,
+    /// Unix milliseconds.
+    pub(super) at: i64,
 }

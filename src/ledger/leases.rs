@@ -56,12 +56,13 @@ pub struct Unleased {
     pub dies_by: Timestamp,
     /// True if an earlier run of the server left it: nobody is minting it any more, whatever the clocks say.
     pub left_behind: bool,
-    /// True if it was looked after and nothing can end it: it lives until it dies.
-    pub settled: bool,
-    /// True if its turn to be ended has come, and no other worker is at it.
+    /// True if its turn to be ended has come, and no other worker is at it. Never of what was looked after and nothing
+    /// can end: it lives until it dies.
     pub due: bool,
     /// The lease that it would have renewed, if it is not one of its own.
     pub renews: Option<LeaseId>,
+    /// True if a block wants it ended, however young it is.
+    pub blocked: bool,
 }
 
 /// A lease that has to be ended at its target now.
@@ -180,9 +181,9 @@ impl Ledger {
                 authorised_at: time(row.authorised_at),
                 dies_by: time(row.dies_by),
                 left_behind: row.left_behind,
-                settled: row.settled,
                 due: row.due,
                 renews: renews(&row.body),
+                blocked: row.blocked,
             })
         };
         Ok(rows.into_iter().filter_map(open).collect())

@@ -7,6 +7,7 @@
 //! The states of a grant are in `states`, what is hashed in `chain`, the decision record in `record` (written) and
 //! `explained` (read). SQLite is in `sqlite`, PostgreSQL in `postgres`: the same intents, and one `conformance`.
 
+mod blocks;
 mod chain;
 mod checkpoint;
 mod counts;
@@ -24,6 +25,7 @@ mod keys;
 mod kind;
 mod leases;
 mod look;
+mod matching;
 mod postgres;
 mod reader;
 mod reading;
@@ -38,6 +40,8 @@ mod spool;
 mod sqlite;
 mod states;
 mod store;
+mod toll;
+mod touched;
 mod verify;
 
 #[cfg(test)]
@@ -47,6 +51,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::{Block, BlocksSet, NewBlock, Once};
 pub use checkpoint::Checkpoint;
 pub use endings::{Claim, Counted, Record, Waiting};
 pub use error::{LedgerError, Unavailable};
@@ -71,12 +76,14 @@ pub use states::{
     AskedFor, Authorised, AuthorisedRenewal, Leased, Permitted, Planned, Refused, Renewed, Superseded,
 };
 pub use store::Durability;
+pub use toll::{Affected, Fate, Toll};
 pub use verify::{Finding, FindingKind, Report};
 
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
+use self::blocks::Blocks;
 use self::counts::Counts;
 use self::heartbeats::Hearing;
 use self::spool::Spool;
@@ -103,6 +110,7 @@ pub struct Ledger {
     counts: Mutex<Counts>,
     spool: Mutex<Spool>,
     hearing: Mutex<Hearing>,
+    blocks: Blocks,
     /// Sequence number that the newest checkpoint of this process covers.
     checkpointed: AtomicI64,
 }
@@ -113,12 +121,17 @@ impl Ledger {
     /// Blocks for a few disk syncs: call it at start, not on a request's path.
     ///
     /// # Errors
-    /// [`LedgerError::InUse`] if another server holds the file; a database that cannot be reached; a setting that does not take; a schema of a newer version.
+    /// [`LedgerError::InUse`] if another server holds the file; a database that cannot be reached; a setting that does not
+    /// take; a schema of a newer version.
     pub fn open(settings: &LedgerSettings, sealer: Arc<Sealer>, clock: Clock) -> Result<Self, LedgerError> {
+        let store = Store::open(settings, clock.clone())?;
+        let now = clock.now();
+        let in_force = store.reader().blocks_in_force_now(now.as_millisecond())?;
         Ok(Self {
-            store: Store::open(settings, clock.clone())?,
+            store,
             sealer,
             clock,
+            blocks: Blocks::new(in_force, now, settings.tell_block_reasons),
             counts: Mutex::new(Counts::new(settings.refusals_per_minute)),
             spool: Mutex::new(Spool::default()),
             hearing: Mutex::default(),
@@ -164,10 +177,12 @@ impl Ledger {
         joined.map_err(|_| LedgerError::Damaged { what: "decision record" })
     }
 
-    /// Looks after what time changes: writes spooled refusals and the counts of past minutes, and closes
-    /// authorisations that are dead by themselves. Call it every second or so.
+    /// Looks after what time changes: writes spooled refusals and the counts of past minutes, learns of blocks that
+    /// others set, and closes authorisations that are dead by themselves. Call it every second or so.
     pub async fn upkeep(&self) {
         self.flush(false).await;
+        self.refresh_blocks().await;
+        self.mark_rest().await;
         match self.store.run(intent::Upkeep).await {
             Ok(unconfirmed) => {
                 for lease in unconfirmed {

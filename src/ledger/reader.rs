@@ -1,5 +1,6 @@
 //! Reading a store, also one that servers are running on. Never writes.
 
+mod blocks;
 mod lists;
 
 use super::error::LedgerError;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::chain::Canon;
 use super::frame;
+use super::matching::Keys;
 use super::states::AskedFor;
 use crate::domain::{DecisionId, LeaseId, Operation, Refusal, ScopeName, Ttl};
 use crate::facts::SourceFailure;
@@ -50,6 +51,8 @@ pub(super) struct PlannedRow {
     /// Sealed.
     pub(super) handle: Vec<u8>,
     pub(super) dies_by: i64,
+    /// What a block matches it by.
+    pub(super) keys: Keys,
 }
 
 /// A text with its hash.
@@ -81,12 +84,25 @@ pub(super) struct Columns<'a> {
     pub(super) target: Option<&'a str>,
     pub(super) handle: Option<&'a [u8]>,
     pub(super) dies_by: Option<i64>,
+    /// Absent in decisions that led to nothing, and in all that were recorded before keys were stored.
+    pub(super) keys: Option<&'a Keys>,
 }
 
 impl Columns<'_> {
     /// The payload of the decision's audit record.
     pub(super) fn payload(&self) -> Fingerprint {
-        Canon::new("tollgate/decision/1")
+        let columns = self.hash(Canon::new(match self.keys {
+            Some(_) => "tollgate/decision/2",
+            None => "tollgate/decision/1",
+        }));
+        match self.keys {
+            Some(keys) => keys.hash(columns).finish(),
+            None => columns.finish(),
+        }
+    }
+
+    fn hash(&self, canon: Canon) -> Canon {
+        canon
             .bytes(self.id)
             .text(self.tenant)
             .text(self.principal)
@@ -101,7 +117,6 @@ impl Columns<'_> {
             .option(self.target.map(str::as_bytes))
             .option(self.handle)
             .option(self.dies_by.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice))
-            .finish()
     }
 }
 
@@ -124,6 +139,7 @@ impl DecisionRow {
             target: planned.map(|p| p.target.as_str()),
             handle: planned.map(|p| p.handle.as_slice()),
             dies_by: planned.map(|p| p.dies_by),
+            keys: planned.map(|p| &p.keys),
         }
         .payload()
     }

@@ -51,9 +51,9 @@ pub(super) struct UnleasedRow {
     pub(super) authorised_at: i64,
     pub(super) dies_by: i64,
     pub(super) left_behind: bool,
-    pub(super) settled: bool,
     pub(super) due: bool,
     pub(super) body: String,
+    pub(super) blocked: bool,
 }
 
 /// The keys, each as the chains recorded it last; `recorded` holds the last record of every writer that changed a key.

@@ -18,6 +18,8 @@ pub struct LedgerSettings {
     pub max_bytes: Option<u64>,
     /// How long to wait for a lock that another process holds.
     pub busy_timeout: Duration,
+    /// Tell a blocked caller why, in the blocker's words.
+    pub tell_block_reasons: bool,
     /// Write each event to standard output, as JSON lines.
     pub events_stdout: bool,
     /// Append each event to this file, as JSON lines.
@@ -33,6 +35,7 @@ impl LedgerSettings {
             reserve_bytes: 16 * 1024 * 1024,
             max_bytes: None,
             busy_timeout: Duration::from_secs(5),
+            tell_block_reasons: false,
             events_stdout: false,
             events_file: None,
         }

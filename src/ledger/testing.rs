@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Authorised, Counted, EndHow, Ending, Leased, Ledger, LedgerSettings, Planned, Record, Report};
+use super::{
+    Authorised, BlocksSet, Counted, EndHow, Ending, Leased, Ledger, LedgerSettings, NewBlock, Planned,
+    Record, Report,
+};
 use crate::clock::Clock;
 use crate::config::{JwtTarget, LeaseTerms, PostgresPlace, Role, StorePlace, TargetKind};
-use crate::domain::{Ask, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
+use crate::domain::{Ask, BlockId, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
 use crate::facts::testing::{ask, facts, role};
 use crate::policy::testing::grant;
@@ -231,20 +234,11 @@ impl Bench {
         tokio::task::spawn_blocking(move || reader.verify(None).unwrap()).await.unwrap()
     }
 
-    /// What setting a block will do.
-    pub(super) async fn bump_epoch(&self) {
-        match &self.settings.place {
-            StorePlace::Sqlite(_) => {
-                let bump = |store: &rusqlite::Connection| {
-                    assert_eq!(store.execute("UPDATE store SET epoch = epoch + 1", []), Ok(1));
-                };
-                self.ledger.store.poke(bump).await;
-            }
-            StorePlace::Postgres(place) => {
-                let bump = "SELECT pg_advisory_xact_lock(1414483015, -1); UPDATE store SET epoch = epoch + 1";
-                server().sql(&place.database, bump);
-            }
-        }
+    /// Sets a block on `subject` in every tenant, for as long as `lasts`.
+    pub(super) async fn block(&self, subject: &str, lasts: Option<Duration>) -> BlockId {
+        let set = self.ledger.block(vec![new_block(subject, lasts)], None).await.unwrap();
+        let BlocksSet::InForce(ids) = set else { panic!("{set:?}") };
+        ids[0]
     }
 
     /// A credential that lives for a quarter of an hour.
@@ -255,6 +249,17 @@ impl Bench {
             revocability: Revocability::Now,
             window: None,
         }
+    }
+}
+
+/// A block that an operator would set.
+pub(super) fn new_block(subject: &str, lasts: Option<Duration>) -> NewBlock {
+    NewBlock {
+        tenant: None,
+        subject: subject.parse().unwrap(),
+        reason: "for a test".parse().unwrap(),
+        by: "a test".to_owned(),
+        lasts,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::Value;
 
 use super::decision::Require;
-use crate::domain::{PackageName, Reason, ScopeName, Ttl};
+use crate::domain::{PackageName, Reason, ScopeName, Ttl, deceives};
 
 /// Most denials of one package.
 const MAX_REASONS: usize = 32;
@@ -180,11 +180,6 @@ impl<'a> Answer<'a> {
         let group = |value| Answer { rule: self.rule, value }.word(MAX_WORD_BYTES).map(str::to_owned);
         items.into_iter().map(group).collect()
     }
-}
-
-/// Control characters forge lines and move cursors; direction marks make a text read as another.
-fn deceives(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::secret::Fingerprint;
 fn settings() -> Settings {
     let second = Duration::from_secs(1);
     Settings {
+        blocks: crate::config::BlockSettings::default(),
+        webhooks: BTreeMap::default(),
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -88,6 +89,25 @@ async fn s_07_beyond_the_limit_requests_are_shed_and_probes_still_answered() {
     go.add_permits(2);
     leased(&site, &app, &first.await.unwrap()).await;
     leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn c_08_a_flood_of_exchanges_does_not_keep_anybody_from_the_kill_switch() {
+    let webhook = "[webhooks.siem]\nsecret = { value = \"0123456789abcdef0123456789abcdef\" }\nauth = \"bearer\"\n\
+                   subjects = { repository = \"/repo\" }\nduration = \"1h\"";
+    let (site, server, go) = held(&format!("[limits]\nconcurrency = 1\n{webhook}")).await;
+    let app = site.start().await;
+    let (api, token) = (site.api(), site.token());
+    let first = tokio::spawn(async move { api.deploy(&token).await });
+    server.until_asked(1).await;
+    assert_eq!(site.api().deploy(&site.token()).await.code(), "overloaded");
+    let headers =
+        [("authorization", "Bearer 0123456789abcdef0123456789abcdef"), ("content-type", "application/json")];
+    let alert = r#"{"repo":"acme/shop"}"#;
+    site.api().send(Method::POST, "/v1/blocks/webhook/siem", &headers, alert).await.ok();
+    go.add_permits(1);
+    assert_eq!(first.await.unwrap().code(), "blocked", "what waited for its facts is stopped too");
     app.stop().await;
 }
 

@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod bad_requests;
 #[cfg(test)]
 mod bad_tokens;
+#[cfg(test)]
+mod blocks;
+#[cfg(test)]
+mod blocks_api;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::harness::source::{FactServer, GOOD, Says};
 use crate::harness::{Server, Site};
 
 const SOURCE: &str = "sentinel-source-7fa1c9d2e4b8";
+/// Of a webhook, and long enough for one.
+const WEBHOOK: &str = "sentinel-webhook-51b0d3c7a9e4f26880";
 const AWS_SECRET: &str = "SentinelAwsSecret0a9b8c7d6e5f4a3b2c1d0e9f";
 const AWS_SESSION: &str = "SentinelAwsSession1f2e3d4c5b6a7988776655";
 const COLLECTOR: &str = "sentinel-collector-91d5e6f7a8b0";
@@ -86,7 +88,9 @@ async fn site(source: &FactServer, aws: &FactServer, collector: &Collector) -> S
     let otlp = format!(", headers = {{ x-collector-key = {{ value = \"{COLLECTOR}\" }} }}");
     let traces = collector.settings(&otlp);
     let settings = format!(
-        "{traces}\n[audit]\nstdout = true\nfile = \"../audit.jsonl\"\n{}\
+        "{traces}\n[audit]\nstdout = true\nfile = \"../audit.jsonl\"\n\
+         [webhooks.falco]\nsecret = {{ value = \"{WEBHOOK}\" }}\nauth = \"bearer\"\nduration = \"1h\"\n\
+         subjects = {{ repository = \"/repo\" }}\n{}\
          auth = {{ header = \"authorization\", value = {{ value = \"Bearer {SOURCE}\" }} }}\n",
         source.settings("commits", "signed")
     );
@@ -106,6 +110,9 @@ async fn successes(site: &Site, sentinels: &mut Sentinels) {
     api.end(id, secret).await.ok();
     api.get("/v1/whoami", Some(&token)).await.ok();
     api.get(&format!("/v1/decisions/{}", answer["decision"].as_str().unwrap()), Some(&token)).await.ok();
+    let alert = [("authorization", &*format!("Bearer {WEBHOOK}")), ("content-type", "application/json")];
+    let alert = api.send(Method::POST, "/v1/blocks/webhook/falco", &alert, "{\"repo\":\"acme/other\"}").await;
+    alert.ok();
     let exchanged = site.token();
     let oauth = api.exchange(&exchanged, &[("audience", "deploy")]).await.ok();
     for token in [&token, &exchanged] {
@@ -166,6 +173,15 @@ async fn failures(
     ] {
         answers.push(api.send(Method::POST, "/v1/credentials", &headers, &body).await);
     }
+    let (sender, nearly) = (format!("Bearer {WEBHOOK}"), format!("Bearer {WEBHOOK}{MISPLACED}"));
+    for (bearer, body) in [
+        (&sender, format!("{{\"repo\":[\"{MISPLACED}\"]}}")),
+        (&sender, format!("{{\"{MISPLACED}\":1}}")),
+        (&nearly, "{}".to_owned()),
+    ] {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        answers.push(api.send(Method::POST, "/v1/blocks/webhook/falco", &headers, &body).await);
+    }
     let basic = format!("Basic {MISPLACED}");
     answers.push(api.send(Method::GET, "/v1/whoami", &[("authorization", &basic)], "").await);
     answers.push(api.get(&format!("/v1/whoami?access_token={MISPLACED}"), None).await);
@@ -184,6 +200,7 @@ async fn leaks_nothing(format: &str) {
     for (name, secret) in [
         ("source header", SOURCE),
         ("collector header", COLLECTOR),
+        ("webhook secret", WEBHOOK),
         ("AWS secret key", AWS_SECRET),
         ("AWS session token", AWS_SESSION),
         ("misplaced secret", MISPLACED),

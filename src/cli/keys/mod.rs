@@ -96,9 +96,10 @@ async fn keys_after(settings: &Settings, request: &AdminRequest) -> Result<Vec<K
     match ask(&admin_socket(settings), request).await? {
         AdminAnswer::Keys { keys } => Ok(keys),
         AdminAnswer::Failed { message } => Err(Failure::new(Status::Failed, message)),
-        AdminAnswer::Reloaded { .. } | AdminAnswer::Problems { .. } | AdminAnswer::Rewrapped { .. } => {
-            Err(Failure::new(Status::Failed, "the broker answered something else"))
-        }
+        AdminAnswer::Reloaded { .. }
+        | AdminAnswer::Problems { .. }
+        | AdminAnswer::Rewrapped { .. }
+        | AdminAnswer::Block(_) => Err(Failure::new(Status::Failed, "the broker answered something else")),
     }
 }
 

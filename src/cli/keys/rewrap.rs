@@ -13,7 +13,12 @@ pub(super) async fn run(settings: &Settings, output: Output) -> Result<(), Failu
     let rewrapped = match ask(&admin_socket(settings), &AdminRequest::RewrapKeys).await {
         Ok(AdminAnswer::Rewrapped { rewrapped }) => rewrapped,
         Ok(AdminAnswer::Failed { message }) => return Err(Failure::new(Status::Failed, message)),
-        Ok(AdminAnswer::Keys { .. } | AdminAnswer::Reloaded { .. } | AdminAnswer::Problems { .. }) => {
+        Ok(
+            AdminAnswer::Keys { .. }
+            | AdminAnswer::Reloaded { .. }
+            | AdminAnswer::Problems { .. }
+            | AdminAnswer::Block(_),
+        ) => {
             return Err(Failure::new(Status::Failed, "the broker answered something else"));
         }
         Err(failure) if failure.status == Status::Unavailable => {

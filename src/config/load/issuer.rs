@@ -10,7 +10,7 @@ use super::audience::Audience;
 use super::known::Known;
 use super::sharing::{self, Sharing};
 use super::source::is_pointer;
-use super::{endpoint, rule};
+use super::{endpoint, events, rule};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
 use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay, Requirement, jwks};
@@ -48,11 +48,19 @@ pub(super) fn issuer(
         });
     let (replay, max_age, skew) = times(r);
     let audience_list = r.flag("audience_list");
+    // Broken is not absent: an issuer whose events are refused looks like one that sends none.
+    let security_events = match r.get("security_events", events::EXPECTED) {
+        Some(field) => field.table(|r| events::events(r, max_age + skew)).flatten().map(Some),
+        None => Some(None),
+    };
 
     if let Some(url) = &url {
         check_url(r, url, insecure_loopback, known);
         if let Some(audience) = &audience {
             check_audience(r, name, url, audience, taken);
+            if let Some(Some(events)) = &security_events {
+                events::check_audience(r, &events.audience, &audience.0);
+            }
         }
         if let Some((profile, immutable)) = &profile {
             check_admission(r, url, profile, immutable, &require);
@@ -72,6 +80,7 @@ pub(super) fn issuer(
         replay,
         max_age,
         skew,
+        security_events: security_events?,
         allow_networks,
         insecure_loopback,
     })

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::known::SourceName;
-use super::{Around, operations, server, signing, source, store, telemetry};
+use super::known::{SourceName, WebhookName};
+use super::{Around, operations, server, signing, source, store, telemetry, webhook};
 use crate::config::reader::Reader;
 use crate::config::{
-    AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SigningSettings,
-    StoreSettings, TelemetrySettings,
+    AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
+    SigningSettings, StoreSettings, TelemetrySettings, Webhook,
 };
 use crate::domain::TenantName;
 
@@ -33,6 +33,8 @@ pub(super) struct Draft {
     denials: Option<DenialDetail>,
     policies: PathBuf,
     operations: Operations,
+    blocks: BlockSettings,
+    webhooks: BTreeMap<WebhookName, Option<Webhook>>,
 }
 
 impl Draft {
@@ -60,6 +62,12 @@ impl Draft {
                 .into_iter()
                 .map(|(name, source)| Some((name.into(), source?)))
                 .collect::<Option<_>>()?,
+            blocks: self.blocks,
+            webhooks: self
+                .webhooks
+                .into_iter()
+                .map(|(name, webhook)| Some((name.into(), webhook?)))
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -83,6 +91,12 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         operations: r.section("operations", "a table", operations::operations).unwrap_or_default(),
         sources: r
             .map("sources", expected, |_, field| Some(field.table(|r| source::source(r, around)).flatten())),
+        blocks: r
+            .section("blocks", "a table", |r| BlockSettings { tell_reason: r.flag("tell_reason") })
+            .unwrap_or_default(),
+        webhooks: r.map("webhooks", "a table, such as [webhooks.siem]", |name: &WebhookName, field| {
+            Some(field.table(|r| webhook::webhook(name.as_str(), r, around)).flatten())
+        }),
     };
     if let (Some(server), Some(store)) = (&draft.server, &draft.store)
         && server.admin_socket.is_none()

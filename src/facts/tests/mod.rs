@@ -46,6 +46,8 @@ fn config(role: Role, sources: BTreeMap<String, FactSource>) -> Config {
 
 fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
     Settings {
+        blocks: crate::config::BlockSettings::default(),
+        webhooks: BTreeMap::default(),
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),

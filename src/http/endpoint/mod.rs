@@ -1,8 +1,10 @@
 //! The endpoints, one file each.
 
 mod audit;
+mod blocks;
 mod credentials;
 mod decisions;
+mod events;
 mod fallback;
 mod health;
 mod leases;
@@ -10,6 +12,7 @@ mod lists;
 mod metadata;
 mod metrics;
 mod token;
+mod webhook;
 mod whoami;
 
 use std::str::FromStr;
@@ -47,6 +50,15 @@ pub(super) fn api() -> Router<Arc<Context>> {
         .route("/federation/jwks", get(metadata::federation_jwks))
 }
 
+/// The kill switch; under a gate of its own.
+pub(super) fn switch() -> Router<Arc<Context>> {
+    Router::new()
+        .route("/v1/blocks", post(blocks::post).get(blocks::list))
+        .route("/v1/blocks/{id}", get(blocks::get).delete(blocks::delete))
+        .route("/v1/blocks/webhook/{name}", post(webhook::post))
+        .route("/v1/events", post(events::post))
+}
+
 /// What a load balancer asks; tells nobody anything else.
 pub(super) fn probes() -> Router<Arc<Context>> {
     Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready_or_not))
@@ -75,7 +87,8 @@ mod tests {
     #[test]
     fn paths_do_not_collide() {
         // A collision panics while the router is built.
-        let _ = (api().merge(probes()), api().merge(operations()));
+        let callers = || api().merge(switch());
+        let _ = (callers().merge(probes()), callers().merge(operations()));
     }
 
     #[test]

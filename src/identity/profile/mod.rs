@@ -90,6 +90,11 @@ impl Reader {
         })
     }
 
+    /// True for a principal key that an identity of this issuer can have.
+    pub(super) fn vouches_for(&self, principal: &PrincipalKey) -> bool {
+        principal.as_str().strip_prefix(self.prefix.as_str()).is_some_and(|id| !id.is_empty())
+    }
+
     /// Reads verified claims.
     ///
     /// # Errors

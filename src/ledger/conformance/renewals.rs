@@ -66,12 +66,39 @@ pub(super) async fn what_is_to_be_ended_is_not_renewed(bench: Bench) {
 pub(super) async fn c_15_a_block_between_authorise_and_renew_stops_the_renewal(bench: Bench) {
     let lease = super::leased(&bench, "token", None).await;
     let renewal = authorised(&bench, &lease).await;
-    bench.bump_epoch().await;
+    bench.block("repository:acme/shop", None).await;
     let (renewal, why) = bench.ledger.renew(renewal, until(&bench, 30)).await.unwrap_err();
     assert_eq!(why.code, Code::Blocked);
     bench.ledger.abandon_renewal(renewal, &why, true).await;
     assert_eq!(dies_in(&bench, &lease).await, 15 * 60, "as it was");
     assert!(bench.unleased().await.is_empty());
+    assert_eq!(bench.ledger.leases_to_end().await.unwrap().len(), 1);
+    assert!(bench.verify().await.is_sound());
+}
+
+pub(super) async fn c_15_a_renewal_that_the_sweep_settled_under_a_block_is_blocked_too(bench: Bench) {
+    let lease = super::leased(&bench, "token", None).await;
+    let renewal = authorised(&bench, &lease).await;
+    let decision = renewal.grant().facts().decision();
+    bench.block("repository:acme/shop", None).await;
+    let claim = bench.ledger.claim_now(Record::Authorisation(decision)).await.unwrap().unwrap();
+    assert_eq!(bench.ledger.adopt(lease.id(), decision, claim).await, Ok(Counted::Yes));
+    let (_, why) = bench.ledger.renew(renewal, until(&bench, 30)).await.unwrap_err();
+    assert_eq!(why.code, Code::Blocked);
+    assert!(bench.verify().await.is_sound());
+}
+
+pub(super) async fn c_15_a_renewal_is_not_authorised_under_a_block_that_is_about_it(bench: Bench) {
+    let lease = super::leased(&bench, "token", None).await;
+    let renewal = authorised(&bench, &lease).await;
+    bench.block("repository:acme/other", None).await;
+    bench.ledger.renew(renewal, until(&bench, 20)).await.expect("the block is about somebody else");
+    let first = bench.ledger.renewable(lease.id(), lease.secret()).await.unwrap();
+    bench.block("principal:github:repository:1234", None).await;
+    let planned = bench.planned_renewal(lease.id());
+    let (_, why) = bench.ledger.authorise_renewal(planned, &first).await.unwrap_err();
+    assert_eq!(why.code, Code::Blocked);
+    assert_eq!(dies_in(&bench, &lease).await, 20 * 60);
     assert!(bench.verify().await.is_sound());
 }
 

@@ -1,11 +1,12 @@
 //! A batch in the making: what its steps see, and what they leave to be written.
 
+use crate::domain::BlockId;
 use crate::ledger::chain::{Head, Link, body_payload};
 use crate::ledger::counts::Counted;
 use crate::ledger::event::{About, Event, Line};
 use crate::ledger::explained::time;
 use crate::ledger::heartbeats::Interval;
-use crate::ledger::intent::{KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
+use crate::ledger::intent::{BlockRow, KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
 use crate::ledger::kind::Kind;
 use crate::ledger::record::DecisionRow;
 use crate::ledger::rows::StoredKey;
@@ -33,6 +34,22 @@ pub(super) struct Record {
     pub(super) body: Option<String>,
 }
 
+/// A block that was lifted.
+pub(super) struct Lifted {
+    pub(super) block: BlockId,
+    pub(super) at: i64,
+    pub(super) by: String,
+}
+
+/// A row of `block_effects`, but for its writer.
+pub(super) struct Effect {
+    pub(super) subject: [u8; 16],
+    pub(super) block: BlockId,
+    pub(super) tenant: String,
+    pub(super) leased: bool,
+    pub(super) seq: i64,
+}
+
 /// Rows that are only added.
 #[derive(Default)]
 pub(super) struct Added {
@@ -43,6 +60,11 @@ pub(super) struct Added {
     pub(super) issuer_keys: Vec<KeepIssuerKeys>,
     pub(super) resealed: Vec<ResealIssuerKeys>,
     pub(super) checkpoints: Vec<StoreCheckpoint>,
+    pub(super) blocks: Vec<BlockRow>,
+    pub(super) lifted: Vec<Lifted>,
+    pub(super) effects: Vec<Effect>,
+    /// How often the epoch grew.
+    pub(super) epochs: i64,
     /// When this server was ready to hear heartbeats.
     pub(super) ready: Vec<Interval>,
 }

@@ -69,6 +69,14 @@ pub(super) fn holds(batch: &Batch, record: Record, fence: i64) -> bool {
     batch.held.endings.get(record.as_bytes()).is_some_and(|ending| ending.fence == fence)
 }
 
+/// Lets the turn of what failed before come now; whoever is at it goes on.
+pub(super) fn hasten(batch: &mut Batch, subject: &[u8; 16]) {
+    let now = batch.now();
+    if let Some(ending) = batch.held.endings.change(subject) {
+        ending.next_try_at = ending.next_try_at.min(now);
+    }
+}
+
 /// Forgets the attempts at what is settled.
 pub(super) fn forget(batch: &mut Batch, record: Record) {
     batch.held.endings.remove(record.as_bytes());

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{PgConnection, Row};
 
 use super::batch::{Batch, Record};
-use super::{flush_ends, flush_held};
+use super::{flush_blocks, flush_ends, flush_held};
 use crate::ledger::counts::Counted;
 use crate::ledger::intent::{KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
+use crate::ledger::matching::Keys;
 use crate::ledger::record::{DecisionRow, Text};
 use crate::ledger::rows::StoredKey;
 use crate::secret::Fingerprint;
@@ -31,6 +32,7 @@ pub(super) async fn flush(
     issuer_keys(connection, &added.issuer_keys).await?;
     resealed(connection, &added.resealed).await?;
     checkpoints(connection, &added.checkpoints).await?;
+    flush_blocks::flush(connection, added, writer).await?;
     flush_ends::ready(connection, writer, &added.ready).await?;
     Ok(new)
 }
@@ -83,7 +85,7 @@ async fn frames(connection: &mut PgConnection, rows: &[DecisionRow], known: &Fra
     stored.fetch_all(connection).await?.into_iter().map(read).collect()
 }
 
-/// Decisions with their inputs, which are named by the numbers that the decisions get.
+/// Decisions with their inputs and keys, which are named by the numbers that the decisions get.
 async fn decisions(
     connection: &mut PgConnection,
     rows: &[DecisionRow],
@@ -99,18 +101,22 @@ async fn decisions(
         "WITH given AS (
              SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
                  $8::bytea[], $9::bigint[], $10::text[], $11::bytea[], $12::text[], $13::text[], $14::bytea[],
-                 $15::bigint[])
+                 $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[])
              AS t (id, tenant, principal, role, at, operation, outcome, token, frame, body, input, text, target,
-                 handle, dies_by)
+                 handle, dies_by, issuer, subject, repository_id, repository, runner)
          ), numbered AS (
              INSERT INTO decisions (id, tenant, principal, role, at, operation, outcome, token, frame, body, input,
                  target, handle, dies_by)
              SELECT id, tenant, principal, role, at, operation, outcome, token, frame, body, input, target, handle,
                  dies_by FROM given
              RETURNING n, id
+         ), kept AS (
+             INSERT INTO inputs (decision, tenant, body)
+             SELECT numbered.n, given.tenant, given.text FROM numbered JOIN given ON given.id = numbered.id
          )
-         INSERT INTO inputs (decision, tenant, body)
-         SELECT numbered.n, given.tenant, given.text FROM numbered JOIN given ON given.id = numbered.id",
+         INSERT INTO decision_keys (decision, tenant, issuer, subject, repository_id, repository, runner)
+         SELECT numbered.n, given.tenant, given.issuer, given.subject, given.repository_id, given.repository, given.runner
+         FROM numbered JOIN given ON given.id = numbered.id WHERE given.issuer IS NOT NULL",
     )
     .bind(rows.iter().map(|row| row.id.as_bytes().as_slice()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.tenant.as_str()).collect::<Vec<_>>())
@@ -127,9 +133,19 @@ async fn decisions(
     .bind(rows.iter().map(|row| Some(row.planned.as_ref()?.target.as_str())).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| Some(row.planned.as_ref()?.handle.as_slice())).collect::<Vec<_>>())
     .bind(rows.iter().map(planned).collect::<Vec<_>>())
+    .bind(keys(rows, |keys| Some(keys.issuer.as_str())))
+    .bind(keys(rows, |keys| Some(keys.subject.as_str())))
+    .bind(keys(rows, |keys| keys.repository_id.as_deref()))
+    .bind(keys(rows, |keys| keys.repository.as_deref()))
+    .bind(keys(rows, |keys| keys.runner.as_deref()))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// One key of each decision that was authorised.
+fn keys(rows: &[DecisionRow], key: impl Fn(&Keys) -> Option<&str>) -> Vec<Option<&str>> {
+    rows.iter().map(|row| key(&row.planned.as_ref()?.keys)).collect()
 }
 
 async fn counts(connection: &mut PgConnection, writer: i64, rows: &[(i64, Counted)]) -> sqlx::Result<()> {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::ledger::heartbeats::Interval;
 use crate::ledger::rows::StoredKey;
+use crate::ledger::touched::Touched;
+
+use super::load_blocks::{Known, Suspect};
 
 /// Rows of one table by their key.
 pub(super) struct Table<K, V>(BTreeMap<K, Slot<V>>);
@@ -75,7 +78,12 @@ impl<K: Ord + Copy, V> Table<K, V> {
 /// All that a batch holds.
 #[derive(Default)]
 pub(super) struct Held {
-    pub(super) epoch: i64,
+    /// The epoch with its blocks, if anything asked for them.
+    pub(super) blocks: Option<Known>,
+    /// Authorisations that are to be used although something happened since.
+    pub(super) suspects: HashMap<[u8; 16], Suspect>,
+    /// What lives and has to be marked, for each that was asked for.
+    pub(super) touched: Vec<Vec<Touched>>,
     pub(super) replay: Table<[u8; 32], Claim>,
     pub(super) idempotency: Table<[u8; 32], Attempt>,
     pub(super) authorisations: Table<[u8; 16], Authorisation>,

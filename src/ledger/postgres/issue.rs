@@ -2,6 +2,7 @@
 
 use super::Apply;
 use super::batch::{Batch, Entry};
+use super::blocks::stopping_row;
 use super::endings::{forget, holds};
 use super::heartbeats::listen;
 use super::held::{self, Attempt, Claim, Planned};
@@ -21,7 +22,7 @@ use crate::secret::Fingerprint;
 
 impl Apply for Authorise {
     fn needs(&self, needs: &mut Needs) {
-        needs.also(Also::Epoch);
+        needs.also(Also::Blocks);
         if let Some((token, _)) = &self.replay {
             needs.replay(token);
         }
@@ -34,6 +35,10 @@ impl Apply for Authorise {
     }
 
     fn apply(&self, batch: &mut Batch) -> sqlx::Result<Authorisation> {
+        // First: under a block not even a retry of what was granted before goes through.
+        if let Some(stopping) = stopping_row(batch, &self.row) {
+            return Ok(Authorisation::Blocked(stopping));
+        }
         let before = self.idempotency.as_ref().and_then(|idempotency| Before::of(batch, idempotency));
         if before.as_ref().is_some_and(|before| !before.same_request) {
             return Ok(Authorisation::IdempotencyConflict);
@@ -84,7 +89,7 @@ fn insert_authorisation(row: &DecisionRow, batch: &mut Batch) {
     let authorisation = held::Authorisation {
         tenant: row.tenant.clone(),
         state: "open".to_owned(),
-        epoch: batch.held.epoch,
+        epoch: batch.held.epoch(),
         dies_by: row.planned.as_ref().map_or(0, |planned| planned.dies_by),
     };
     batch.held.authorisations.put(*row.id.as_bytes(), authorisation);
@@ -169,24 +174,30 @@ impl Before {
 
 impl Apply for Lease {
     fn needs(&self, needs: &mut Needs) {
-        needs.also(Also::Epoch);
-        needs.authorisation(self.decision);
+        needs.using(self.decision);
         if let Some(key) = &self.idempotency {
             needs.attempt(key);
         }
     }
 
     fn apply(&self, batch: &mut Batch) -> sqlx::Result<Leasing> {
-        let epoch = batch.held.epoch;
-        match batch.held.authorisations.get(self.decision.as_bytes()) {
+        let (id, epoch, now) = (self.decision.as_bytes(), batch.held.epoch(), batch.now());
+        match batch.held.authorisations.get(id) {
             Some(found) if found.state == "open" && found.epoch == epoch => {}
-            Some(found) if found.state == "open" => return Ok(Leasing::Blocked),
+            // A block was set or lifted since: was it about this one?
+            Some(found) if found.state == "open" => {
+                if batch.held.stops(id, now) {
+                    return Ok(Leasing::Blocked);
+                }
+            }
             Some(found) if found.state == "superseded" => return Ok(Leasing::Superseded),
             // Whoever took its place may have closed it by now.
             Some(_) | None if is_superseded(self, batch) => return Ok(Leasing::Superseded),
+            // The sweep may have ended what a block marked.
+            Some(_) | None if batch.held.is_marked(id) => return Ok(Leasing::Blocked),
             Some(_) | None => return Ok(Leasing::NotOpen),
         }
-        batch.held.authorisations.remove(self.decision.as_bytes());
+        batch.held.authorisations.remove(id);
         insert_lease(self, batch);
         if let Some(every) = self.heartbeat {
             listen(batch, self.id, &self.tenant, every, self.issued_at);

@@ -5,6 +5,7 @@
 use sqlx::{PgConnection, Row};
 
 use super::held::{Attempt, Authorisation, Claim, Held, Lease, Planned};
+use super::load_blocks::{self, Known};
 use super::load_ends;
 use super::lock;
 use super::needs::{Also, Needs};
@@ -14,7 +15,12 @@ use super::queries::stored_keys;
 const EXPIRED_PER_CALL: i64 = 256;
 
 /// Loads what `needs` names. A retry's needs grow on the way: what its earlier attempt left is known only now.
-pub(super) async fn load(connection: &mut PgConnection, mut needs: Needs, now: i64) -> sqlx::Result<Held> {
+pub(super) async fn load(
+    connection: &mut PgConnection,
+    mut needs: Needs,
+    now: i64,
+    known: &Known,
+) -> sqlx::Result<Held> {
     let mut held = Held::default();
     if needs.wants(Also::SigningKeys) {
         lock::until_commit(connection, lock::KEYS).await?;
@@ -26,9 +32,10 @@ pub(super) async fn load(connection: &mut PgConnection, mut needs: Needs, now: i
         let last = sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM checkpoints");
         held.last_checkpoint = last.fetch_one(&mut *connection).await?;
     }
-    if needs.wants(Also::Epoch) {
-        held.epoch = sqlx::query_scalar("SELECT epoch FROM store").fetch_one(&mut *connection).await?;
+    if needs.wants(Also::Blocks) {
+        held.blocks = Some(load_blocks::in_force(connection, known, now).await?);
     }
+    load_blocks::touched(connection, &mut needs, now, &mut held).await?;
     load_ends::name(connection, &mut needs, now, &mut held).await?;
     issuer_keys(connection, &needs, &mut held).await?;
     // Claims before attempts: each statement sees what was committed before it, and whoever sees another server's claim
@@ -36,6 +43,7 @@ pub(super) async fn load(connection: &mut PgConnection, mut needs: Needs, now: i
     replay(connection, &needs, &mut held).await?;
     idempotency(connection, &mut needs, &mut held).await?;
     authorisations(connection, &needs, now, &mut held).await?;
+    load_blocks::suspects(connection, &needs, &mut held).await?;
     leases(connection, &needs, &mut held).await?;
     load_ends::endings(connection, &needs, &mut held).await?;
     load_ends::heartbeats(connection, &needs, &mut held).await?;

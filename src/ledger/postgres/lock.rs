@@ -20,6 +20,10 @@ pub(super) const CHECKPOINTS: i32 = -4;
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
                                 SELECT pg_advisory_xact_lock_shared(1414483015, -1)";
 
+/// Begins what is carried out while no other batch is.
+pub(super) const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                                      SELECT pg_advisory_xact_lock(1414483015, -1)";
+
 /// Takes a lock until the transaction ends.
 pub(super) async fn until_commit(connection: &mut PgConnection, lock: i32) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(CLASS).bind(lock).execute(connection).await?;
@@ -48,6 +52,8 @@ pub(super) async fn writer(connection: &mut PgConnection, writer: i64) -> sqlx::
 mod tests {
     #[test]
     fn a_batch_begins_with_a_lock_of_our_class() {
-        assert!(super::BEGIN.contains(&format!("({}, -1)", super::CLASS)));
+        for begin in [super::BEGIN, super::BEGIN_ALONE] {
+            assert!(begin.contains(&format!("({}, -1)", super::CLASS)));
+        }
     }
 }

@@ -18,12 +18,15 @@
 mod audit_list;
 mod background;
 mod batch;
+mod block_queries;
+mod blocks;
 mod connect;
 mod copy;
 mod decisions;
 mod endings;
 mod fault;
 mod flush;
+mod flush_blocks;
 mod flush_ends;
 mod flush_held;
 mod heartbeats;
@@ -33,6 +36,7 @@ mod keys;
 mod leases;
 mod lists;
 mod load;
+mod load_blocks;
 mod load_ends;
 mod lock;
 mod needs;
@@ -78,6 +82,9 @@ const LAST_BATCH: Duration = Duration::from_secs(15);
 
 /// An intent that PostgreSQL can carry out. Runs in memory, again if another server came first.
 pub(super) trait Apply: Intent {
+    /// True for what is carried out while no other batch is, on any server: what sets or lifts a block.
+    const ALONE: bool = false;
+
     /// Names the rows that [`Self::apply`] looks at.
     fn needs(&self, needs: &mut Needs);
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{DecisionId, LeaseId};
+use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::ledger::Record;
+use crate::ledger::intent::BlockRow;
 use crate::secret::Fingerprint;
 
 /// Keys of rows, per table.
@@ -19,17 +20,29 @@ pub(in crate::ledger) struct Needs {
     pub(super) heartbeats: BTreeSet<[u8; 16]>,
     /// The time at which whoever was silent too long is looked for.
     pub(super) silent_at: Option<i64>,
+    /// Authorisations that are to be used, whether or not a block stops them meanwhile.
+    pub(super) using: BTreeSet<[u8; 16]>,
+    /// What is to be marked for blocks, in order.
+    pub(super) marking: Vec<Marking>,
     /// Decisions that a retry may take the place of; found while loading.
     pub(super) decisions: BTreeSet<[u8; 16]>,
     pub(super) issuers: BTreeSet<String>,
     also: BTreeSet<Also>,
 }
 
+/// What lives and has to be marked.
+pub(super) enum Marking {
+    /// For a block that is about to be set.
+    New(BlockRow),
+    /// For a block in force.
+    Known(BlockId),
+}
+
 /// What is needed as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Also {
-    /// The block epoch.
-    Epoch,
+    /// The block epoch, and the blocks in force.
+    Blocks,
     /// Every signing key, which nobody else may change meanwhile.
     SigningKeys,
     /// The number of the newest checkpoint, which nobody else may follow meanwhile.
@@ -49,6 +62,13 @@ impl Needs {
     /// The attempt that holds a client's key, with all that it left.
     pub(super) fn attempt(&mut self, key: &Fingerprint) {
         self.idempotency.insert(*key.as_bytes());
+    }
+
+    /// An open authorisation that is to lead to something, and the blocks that were set since.
+    pub(super) fn using(&mut self, decision: DecisionId) {
+        self.also(Also::Blocks);
+        self.authorisation(decision);
+        self.using.insert(*decision.as_bytes());
     }
 
     /// An authorisation without a lease.

@@ -122,12 +122,13 @@ pub(super) async fn live_writers(connection: &mut PgConnection) -> sqlx::Result<
 pub(super) async fn unleased(connection: &mut PgConnection, now: i64) -> sqlx::Result<Vec<UnleasedRow>> {
     let live = live_writers(connection).await?;
     let found = sqlx::query(
-        "SELECT decision, role, target, handle, at, dies_by, at <= $2 AND writer <> ALL ($3), settled, due, body FROM (
-             SELECT *, row_number() OVER (PARTITION BY target ORDER BY settled, due DESC, n) AS place FROM (
+        "SELECT decision, role, target, handle, at, dies_by, at <= $2 AND writer <> ALL ($3), due, body, blocked
+         FROM (
+             SELECT *, row_number() OVER (PARTITION BY target ORDER BY due DESC, blocked DESC, n) AS place FROM (
                  SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by, a.writer, d.n, d.body,
-                     a.state = 'unknown' AS settled,
-                     (q.subject IS NULL OR (q.next_try_at <= $1
-                         AND (q.claimed_until IS NULL OR q.claimed_until <= $1))) AS due
+                     a.state <> 'unknown' AND (q.subject IS NULL OR (q.next_try_at <= $1
+                         AND (q.claimed_until IS NULL OR q.claimed_until <= $1))) AS due,
+                     EXISTS (SELECT FROM block_effects e WHERE e.subject = a.decision) AS blocked
                  FROM authorisations a JOIN decisions d ON d.id = a.decision
                  LEFT JOIN endings q ON q.subject = a.decision
                  WHERE a.dies_by > $1
@@ -144,9 +145,9 @@ pub(super) async fn unleased(connection: &mut PgConnection, now: i64) -> sqlx::R
             authorised_at: row.try_get(4)?,
             dies_by: row.try_get(5)?,
             left_behind: row.try_get(6)?,
-            settled: row.try_get(7)?,
-            due: row.try_get(8)?,
-            body: row.try_get(9)?,
+            due: row.try_get(7)?,
+            body: row.try_get(8)?,
+            blocked: row.try_get(9)?,
         })
     };
     rows.iter().map(read).collect()

@@ -1,5 +1,6 @@
 //! Reading: a pool of read-only connections, also to a database that servers are running on.
 
+mod blocks;
 mod lists;
 
 use std::future::Future;

@@ -3,7 +3,7 @@
 use super::Apply;
 use super::batch::Batch;
 use super::endings::{forget, holds};
-use super::needs::{Also, Needs};
+use super::needs::Needs;
 use crate::domain::LeaseId;
 use crate::ledger::event::About;
 use crate::ledger::intent::{Adopt, Close, Closing, Renew, Renewing, Settled};
@@ -18,21 +18,28 @@ pub(super) fn goes_on(batch: &Batch, lease: LeaseId) -> bool {
 
 impl Apply for Renew {
     fn needs(&self, needs: &mut Needs) {
-        needs.also(Also::Epoch);
-        needs.authorisation(self.decision);
+        needs.using(self.decision);
         needs.lease(self.lease);
     }
 
     fn apply(&self, batch: &mut Batch) -> sqlx::Result<Renewing> {
-        match batch.held.authorisations.get(self.decision.as_bytes()) {
-            Some(found) if found.state == "open" && found.epoch == batch.held.epoch => {}
-            Some(found) if found.state == "open" => return Ok(Renewing::Blocked),
+        let (id, now) = (self.decision.as_bytes(), batch.now());
+        match batch.held.authorisations.get(id) {
+            Some(found) if found.state == "open" && found.epoch == batch.held.epoch() => {}
+            // A block was set or lifted since: was it about this one?
+            Some(found) if found.state == "open" => {
+                if batch.held.stops(id, now) {
+                    return Ok(Renewing::Blocked);
+                }
+            }
+            // The sweep may have settled what a block marked.
+            Some(_) | None if batch.held.is_marked(id) => return Ok(Renewing::Blocked),
             Some(_) | None => return Ok(Renewing::NotOpen),
         }
         if batch.held.leases.get(self.lease.as_bytes()).is_none_or(|lease| !lease.goes_on()) {
             return Ok(Renewing::LeaseOver);
         }
-        batch.held.authorisations.remove(self.decision.as_bytes());
+        batch.held.authorisations.remove(id);
         let body =
             RenewedBody { decision: self.decision.to_string(), dies_at: self.dies_at, confirmed: true };
         Ok(Renewing::Recorded(prolong(batch, self.lease, body)?))

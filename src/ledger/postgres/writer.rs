@@ -18,6 +18,7 @@ use super::connect::{self, ServerDurability};
 use super::fault::Fault;
 use super::flush::{self, Frames};
 use super::load::load;
+use super::load_blocks::Known;
 use super::needs::Needs;
 use super::session::Session;
 use super::{Apply, lock, notes, schema, upkeep};
@@ -45,6 +46,8 @@ pub(super) trait Work: Send {
     /// The intent's name, for crash tests.
     #[cfg(feature = "failpoints")]
     fn name(&self) -> &'static str;
+    /// True if no other batch may be carried out meanwhile, on any server.
+    fn is_alone(&self) -> bool;
     /// Names the rows that it looks at.
     fn needs(&self, needs: &mut Needs);
     /// Carries it out and keeps the answer.
@@ -74,6 +77,10 @@ impl<A: Apply> Work for Pending<A> {
         std::any::type_name::<A>().rsplit("::").next().unwrap_or_default()
     }
 
+    fn is_alone(&self) -> bool {
+        A::ALONE
+    }
+
     fn needs(&self, needs: &mut Needs) {
         self.intent.needs(needs);
     }
@@ -96,6 +103,7 @@ pub(super) struct Writer {
     head: Head,
     shared_head: Arc<ArcSwap<Head>>,
     frames: Frames,
+    blocks: Known,
     owed: i64,
     events: Option<Events>,
     clock: Clock,
@@ -129,6 +137,7 @@ impl Writer {
             head,
             shared_head: Arc::new(ArcSwap::from_pointee(head)),
             frames: Frames::new(),
+            blocks: Known::default(),
             owed: 0,
             events,
             clock,
@@ -158,7 +167,9 @@ impl Writer {
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Box<dyn Work>>) {
         let mut works = Works::new();
         while !self.session.is_lost() && messages.recv_many(&mut works, BATCH).await > 0 {
-            self.carry_out(std::mem::take(&mut works)).await;
+            for works in groups(std::mem::take(&mut works)) {
+                self.carry_out(works).await;
+            }
         }
         if let Some(events) = self.events.take() {
             events.finish();
@@ -190,6 +201,7 @@ impl Writer {
             let head = resumed.map_err(|why| Failed { why, alone: false })?;
             if let Some(head) = head {
                 self.frames.clear();
+                self.blocks = Known::default();
                 self.reach(head);
             }
             let committed = tokio::time::timeout(PATIENCE, self.commit(works)).await;
@@ -218,8 +230,9 @@ impl Writer {
         for work in works.iter() {
             work.needs(&mut needs);
         }
-        let mut transaction = self.session.connection()?.begin_with(lock::BEGIN).await?;
-        let held = load(&mut transaction, needs, now).await?;
+        let begin = if works.iter().any(|work| work.is_alone()) { lock::BEGIN_ALONE } else { lock::BEGIN };
+        let mut transaction = self.session.connection()?.begin_with(begin).await?;
+        let held = load(&mut transaction, needs, now, &self.blocks).await?;
         let mut batch = Batch::new(held, self.head, now, self.events.is_some());
         works.iter_mut().try_for_each(|work| work.apply(&mut batch))?;
         let new = flush::flush(&mut transaction, &batch, &self.frames).await?;
@@ -240,6 +253,9 @@ impl Writer {
             self.frames.clear();
         }
         self.frames.extend(new);
+        if let Some(blocks) = &batch.held.blocks {
+            self.blocks = blocks.clone();
+        }
         send(&mut self.events, batch.into_lines());
     }
 
@@ -255,6 +271,20 @@ fn send(events: &mut Option<Events>, lines: Vec<Line>) {
             events.send(line);
         }
     }
+}
+
+/// The steps in order, in as few transactions as may be: what is carried out alone has one of its own.
+fn groups(works: Works) -> Vec<Works> {
+    let mut groups: Vec<Works> = Vec::new();
+    for work in works {
+        match groups.last_mut() {
+            Some(last) if !work.is_alone() && !last.first().is_some_and(|first| first.is_alone()) => {
+                last.push(work);
+            }
+            Some(_) | None => groups.push(vec![work]),
+        }
+    }
+    groups
 }
 
 fn settle(works: Works, done: &Result<(), Unavailable>) {

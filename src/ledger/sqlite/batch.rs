@@ -1,5 +1,6 @@
 //! One transaction of the writer: what intents see of the store while they are carried out.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
@@ -29,6 +30,8 @@ pub(in crate::ledger) struct Batch<'t> {
     new_frames: HashMap<Fingerprint, i64>,
     lines: Option<Vec<Line>>,
     authorised: i64,
+    /// Whether there are blocks that nobody lifted; asked at most once.
+    has_blocks: Cell<Option<bool>>,
 }
 
 /// What a committed batch leaves for the writer.
@@ -48,7 +51,16 @@ impl<'t> Batch<'t> {
         with_lines: bool,
     ) -> Self {
         let lines = with_lines.then(Vec::new);
-        Self { transaction, head, now, known_frames, new_frames: HashMap::new(), lines, authorised: 0 }
+        Self {
+            transaction,
+            head,
+            now,
+            known_frames,
+            new_frames: HashMap::new(),
+            lines,
+            authorised: 0,
+            has_blocks: Cell::new(None),
+        }
     }
 
     pub(super) fn into_committed(self) -> Committed {
@@ -71,9 +83,29 @@ impl<'t> Batch<'t> {
         self.authorised += 1;
     }
 
+    /// The transaction, for queries that readers share.
+    pub(super) fn connection(&self) -> &rusqlite::Connection {
+        self.transaction
+    }
+
     /// A prepared statement.
     pub(super) fn sql(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
         self.transaction.prepare_cached(sql)
+    }
+
+    /// True if there are blocks that nobody lifted. As a rule there are none, and one look serves the whole batch.
+    pub(super) fn has_blocks(&self) -> rusqlite::Result<bool> {
+        if let Some(known) = self.has_blocks.get() {
+            return Ok(known);
+        }
+        let found = self.sql("SELECT 1 FROM blocks WHERE lifted_at IS NULL LIMIT 1")?.exists([])?;
+        self.has_blocks.set(Some(found));
+        Ok(found)
+    }
+
+    /// Notes that this batch sets a block.
+    pub(super) fn blocked(&self) {
+        self.has_blocks.set(Some(true));
     }
 
     /// Appends a record to the chain.
@@ -164,6 +196,21 @@ impl<'t> Batch<'t> {
             row.tenant,
             row.input.text
         ])?;
+        if let Some(keys) = planned.map(|p| &p.keys) {
+            self.sql(
+                "INSERT INTO decision_keys (decision, tenant, issuer, subject, repository_id, repository, runner)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                n,
+                row.tenant,
+                keys.issuer,
+                keys.subject,
+                keys.repository_id,
+                keys.repository,
+                keys.runner
+            ])?;
+        }
         let subject = row.id.as_bytes();
         self.append(&Entry { kind, tenant: &row.tenant, subject, payload: row.payload(), body: None }, || {
             About::Decision {

@@ -2,11 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::Apply;
 use super::batch::{Batch, Entry};
 use super::endings::{forget, holds};
 use super::heartbeats::listen;
 use super::leases::ask_end;
+use super::{Apply, blocks};
 use crate::domain::{DecisionId, LeaseId};
 use crate::ledger::Record;
 use crate::ledger::event::About;
@@ -19,6 +19,10 @@ use crate::secret::Fingerprint;
 
 impl Apply for Authorise {
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Authorisation> {
+        // First: under a block not even a retry of what was granted before goes through.
+        if let Some(stopping) = blocks::stopping_row(batch, &self.row)? {
+            return Ok(Authorisation::Blocked(stopping));
+        }
         let before = match &self.idempotency {
             Some(idempotency) => earlier_attempt(batch, idempotency)?,
             None => None,
@@ -167,10 +171,17 @@ impl Apply for Lease {
             .optional()?;
         match authorisation {
             Some((state, true)) if state == "open" => {}
-            Some((state, false)) if state == "open" => return Ok(Leasing::Blocked),
+            // A block was set or lifted since: was it about this one?
+            Some((state, false)) if state == "open" => {
+                if blocks::stops_decision(batch, self.decision)? {
+                    return Ok(Leasing::Blocked);
+                }
+            }
             Some((state, _)) if state == "superseded" => return Ok(Leasing::Superseded),
             // Whoever took its place may have closed it by now.
             Some(_) | None if self.is_superseded(batch)? => return Ok(Leasing::Superseded),
+            // The sweep may have ended what a block marked.
+            Some(_) | None if blocks::is_marked(batch, self.decision)? => return Ok(Leasing::Blocked),
             Some(_) | None => return Ok(Leasing::NotOpen),
         }
         batch.sql("DELETE FROM authorisations WHERE decision = ?1")?.execute([self.decision.as_bytes()])?;

@@ -5,6 +5,8 @@
 
 pub(in crate::ledger) mod audit_list;
 mod batch;
+pub(in crate::ledger) mod block_queries;
+pub(in crate::ledger) mod blocks;
 mod decisions;
 mod durability;
 mod endings;

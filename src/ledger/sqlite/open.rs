@@ -27,6 +27,7 @@ const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_lease_life.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0003_blocks.sql")),
     M::up(include_str!("../../../migrations/sqlite/0004_lists.sql")),
     M::up(include_str!("../../../migrations/sqlite/0005_keys.sql")),
 ];

@@ -139,10 +139,13 @@ pub(in crate::ledger) fn unleased(
 ) -> rusqlite::Result<Vec<UnleasedRow>> {
     connection
         .prepare_cached(&format!(
-            "SELECT decision, role, target, handle, at, dies_by, n <= ?3, settled, due, body FROM (
-                SELECT *, row_number() OVER (PARTITION BY target ORDER BY settled, due DESC, n) AS place FROM (
+            "SELECT decision, role, target, handle, at, dies_by, n <= ?3, due, body, blocked FROM (
+                SELECT *, row_number() OVER (
+                    PARTITION BY target ORDER BY due DESC, blocked DESC, n
+                ) AS place FROM (
                     SELECT a.decision, d.role, d.target, d.handle, d.at, a.dies_by, d.n, d.body,
-                        a.state = 'unknown' AS settled, {DUE} AS due
+                        a.state <> 'unknown' AND {DUE} AS due,
+                        EXISTS (SELECT 1 FROM block_effects e WHERE e.subject = a.decision) AS blocked
                     FROM authorisations a JOIN decisions d ON d.id = a.decision
                     LEFT JOIN endings q ON q.subject = a.decision
                     WHERE a.dies_by > ?1
@@ -158,9 +161,9 @@ pub(in crate::ledger) fn unleased(
                 authorised_at: row.get(4)?,
                 dies_by: row.get(5)?,
                 left_behind: row.get(6)?,
-                settled: row.get(7)?,
-                due: row.get(8)?,
-                body: row.get(9)?,
+                due: row.get(7)?,
+                body: row.get(8)?,
+                blocked: row.get(9)?,
             })
         })?
         .collect()

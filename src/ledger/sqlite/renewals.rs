@@ -2,9 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::Apply;
 use super::batch::Batch;
 use super::endings::{forget, holds};
+use super::{Apply, blocks};
 use crate::domain::LeaseId;
 use crate::ledger::Record;
 use crate::ledger::event::About;
@@ -26,7 +26,14 @@ impl Apply for Renew {
             .optional()?;
         match authorisation {
             Some((state, true)) if state == "open" => {}
-            Some((state, false)) if state == "open" => return Ok(Renewing::Blocked),
+            // A block was set or lifted since: was it about this one?
+            Some((state, false)) if state == "open" => {
+                if blocks::stops_decision(batch, self.decision)? {
+                    return Ok(Renewing::Blocked);
+                }
+            }
+            // The sweep may have settled what a block marked.
+            Some(_) | None if blocks::is_marked(batch, self.decision)? => return Ok(Renewing::Blocked),
             Some(_) | None => return Ok(Renewing::NotOpen),
         }
         let wanted = batch

@@ -81,6 +81,9 @@ pub(super) async fn act(bench: &Bench, name: &str) {
         let decision = facts.decision();
         bench.ledger.refuse(Refused::Judged(&judged(facts)), decision, &refusal).await;
     }
+    let lifted = bench.block("role:deploy", None).await;
+    assert!(bench.ledger.lift_block(lifted, None, "a test".into()).await.unwrap());
+    bench.block(&format!("repository:{name}"), Some(std::time::Duration::from_hours(1))).await;
     let nobody = Refused::Unidentified { source_ip: None };
     bench.ledger.refuse(nobody, DecisionId::new(1, &[0; 10]), &refusal).await;
     bench.ledger.close().await;

@@ -10,7 +10,7 @@ use super::{At, FindingKind, Report};
 use crate::domain::DecisionId;
 use crate::ledger::chain::{Link, body_payload, genesis};
 use crate::ledger::error::LedgerError;
-use crate::ledger::kind::{Closed, HeadText, Kind, RenewedBody, Started};
+use crate::ledger::kind::{BlockBody, Closed, HeadText, Kind, LiftBody, RenewedBody, Started};
 use crate::secret::Fingerprint;
 
 /// What the chains say, for the checks that follow.
@@ -24,8 +24,18 @@ pub(super) struct State {
     pub(super) renewed: HashMap<[u8; 16], i64>,
     /// The last record's body for each signing key, of every writer that changed it.
     pub(super) keys: HashMap<Vec<u8>, HashMap<i64, String>>,
+    /// The body of each block's record, its tenant, and the body of the record that lifted it.
+    pub(super) blocks: HashMap<Vec<u8>, RecordedBlock>,
     /// Heads that starts of writers vouch for, with who does.
     pub(super) witnessed: Vec<(i64, HeadText)>,
+}
+
+/// What the chain holds of a block.
+#[derive(Default)]
+pub(super) struct RecordedBlock {
+    pub(super) tenant: String,
+    pub(super) set: Option<BlockBody>,
+    pub(super) lifted: Option<LiftBody>,
 }
 
 /// One row of `audit`.
@@ -170,6 +180,15 @@ fn content(
                 of_key.insert(record.writer, record.body.clone().unwrap_or_default());
             }
         }
+        Kind::BlockSet => {
+            let set = body(record, report);
+            let block = state.blocks.entry(record.subject.clone()).or_default();
+            (block.tenant, block.set) = (record.tenant.clone(), set);
+        }
+        Kind::BlockLifted => {
+            state.blocks.entry(record.subject.clone()).or_default().lifted = body(record, report);
+        }
+        Kind::BlockMarked => rows.block_effects(record, report)?,
         Kind::Abandoned => closed(record, "abandoned", state, report),
         Kind::Resolved | Kind::Expired => closed(record, "unknown", state, report),
         Kind::Superseded => {

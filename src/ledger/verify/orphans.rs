@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use super::authorisations::Authorisations;
-use super::chains::State;
+use super::chains::{RecordedBlock, State};
 use super::{At, FindingKind, Report};
 use crate::ledger::error::LedgerError;
+use crate::ledger::sqlite::block_queries::all_blocks;
 use crate::ledger::sqlite::queries::stored_keys;
 
 /// What must not exist without a record, and how to find it. SQLite indexes `audit` for the time of each query.
-const ORPHANS: [(&str, &str); 8] = [
+const ORPHANS: [(&str, &str); 10] = [
     (
         "a decision",
         "SELECT hex(d.id) FROM decisions d LEFT JOIN audit a ON a.subject = d.id
@@ -43,6 +44,15 @@ const ORPHANS: [(&str, &str); 8] = [
              ON a.writer = c.writer AND a.seq = c.seq AND a.kind = 'counted' WHERE a.seq IS NULL",
     ),
     (
+        "the keys of a decision",
+        "SELECT k.decision FROM decision_keys k LEFT JOIN decisions d ON d.n = k.decision WHERE d.n IS NULL",
+    ),
+    (
+        "the effect of a block",
+        "SELECT hex(e.subject) FROM block_effects e LEFT JOIN audit a
+             ON a.writer = e.writer AND a.seq = e.seq AND a.kind = 'block_marked' WHERE a.seq IS NULL",
+    ),
+    (
         "a record",
         "SELECT a.writer || '/' || a.seq FROM audit a LEFT JOIN writers w ON w.id = a.writer WHERE w.id IS NULL",
     ),
@@ -63,6 +73,7 @@ pub(super) fn verify(connection: &Connection, state: &State, report: &mut Report
     }
     authorisations(connection, &state.authorisations, report)?;
     renewals(connection, &state.renewed, report)?;
+    blocks(connection, &state.blocks, report)?;
     signing_keys(connection, &state.keys, report)
 }
 
@@ -112,6 +123,33 @@ fn renewals(
     for lease in missing.keys() {
         let detail = format!("the renewal of the lease {} is gone", name(lease));
         report.find(FindingKind::Missing, At::STORE, detail);
+    }
+    Ok(())
+}
+
+fn blocks(
+    connection: &Connection,
+    expected: &HashMap<Vec<u8>, RecordedBlock>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let stored = all_blocks(connection)?;
+    for block in &stored {
+        let fits = expected.get(block.id.as_bytes().as_slice()).is_some_and(|recorded| {
+            recorded.set.as_ref() == Some(&block.body())
+                && recorded.tenant == block.tenant
+                && recorded.lifted == block.lift_body()
+                && block.lifted_at.is_some() == block.lifted_by.is_some()
+        });
+        if !fits {
+            let detail = format!("the block {} differs from what was recorded", block.id);
+            report.find(FindingKind::Changed, At::STORE, detail);
+        }
+    }
+    let stored: HashSet<&[u8]> = stored.iter().map(|block| block.id.as_bytes().as_slice()).collect();
+    for id in expected.keys() {
+        if !stored.contains(id.as_slice()) {
+            report.find(FindingKind::Missing, At::STORE, format!("the block {} is gone", name(id)));
+        }
     }
     Ok(())
 }

@@ -6,11 +6,15 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::chains::Record;
 use super::{At, FindingKind, Report};
+use crate::domain::BlockId;
 use crate::ledger::counts::{self, Counted};
 use crate::ledger::error::LedgerError;
 use crate::ledger::kind::{EndAsked, EndedBody};
+use crate::ledger::matching::Keys;
 use crate::ledger::record::Columns;
 use crate::ledger::rows::LeaseColumns;
+use crate::ledger::sqlite::blocks;
+use crate::ledger::touched::effects_payload;
 use crate::secret::Fingerprint;
 
 /// Looks rows up, with the frames in memory.
@@ -37,12 +41,16 @@ struct DecisionColumns {
     dies_by: Option<i64>,
     values: Option<String>,
     values_tenant: Option<String>,
+    keys: Option<Keys>,
+    keys_tenant: Option<String>,
 }
 
 const DECISION: &str =
     "SELECT d.id, d.tenant, d.principal, d.role, d.at, d.operation, d.outcome, d.token, d.frame, d.body,
-        d.input, d.target, d.handle, d.dies_by, i.body, i.tenant
-     FROM decisions d LEFT JOIN inputs i ON i.decision = d.n WHERE d.id = ?1";
+        d.input, d.target, d.handle, d.dies_by, i.body, i.tenant,
+        k.issuer, k.subject, k.repository_id, k.repository, k.runner, k.tenant
+     FROM decisions d LEFT JOIN inputs i ON i.decision = d.n LEFT JOIN decision_keys k ON k.decision = d.n
+     WHERE d.id = ?1";
 
 impl DecisionColumns {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -63,6 +71,8 @@ impl DecisionColumns {
             dies_by: row.get(13)?,
             values: row.get(14)?,
             values_tenant: row.get(15)?,
+            keys: blocks::keys(row, 16)?,
+            keys_tenant: row.get(21)?,
         })
     }
 
@@ -82,6 +92,7 @@ impl DecisionColumns {
             target: self.target.as_deref(),
             handle: self.handle.as_deref(),
             dies_by: self.dies_by,
+            keys: self.keys.as_ref(),
         }
         .payload()
     }
@@ -122,6 +133,7 @@ impl<'c> Rows<'c> {
         };
         if decision.payload(frame) != record.payload
             || decision.tenant != record.tenant
+            || decision.keys_tenant.as_ref().is_some_and(|tenant| *tenant != decision.tenant)
             || record.body.is_some()
         {
             report.find(FindingKind::Changed, record.place(), "its decision differs from what was recorded");
@@ -216,6 +228,33 @@ impl<'c> Rows<'c> {
             .optional()?;
         if stored != Some((ended.at, Some(ended.how.clone()))) {
             report.find(FindingKind::Changed, record.place(), "its lease differs from how it ended");
+        }
+        Ok(())
+    }
+
+    /// What lived when a block was set, as far as `record` covers it.
+    pub(super) fn block_effects(&self, record: &Record, report: &mut Report) -> Result<(), LedgerError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT e.subject, e.leased, e.tenant, e.block FROM block_effects e
+             WHERE e.writer = ?1 AND e.seq = ?2 ORDER BY e.subject",
+        )?;
+        let rows: Vec<(Vec<u8>, i64, String, Vec<u8>)> = select
+            .query_map([record.writer, record.seq], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        let id = |bytes: &[u8]| <[u8; 16]>::try_from(bytes).unwrap_or_default();
+        let fits =
+            rows.iter().all(|(_, leased, _, block)| *block == record.subject && (0..=1).contains(leased));
+        let effects =
+            rows.iter().map(|(subject, leased, tenant, _)| (id(subject), *leased == 1, tenant.as_str()));
+        let payload = effects_payload(BlockId::from_bytes(record.id()), effects);
+        if !fits || payload != record.payload || record.body.is_some() {
+            report.find(
+                FindingKind::Changed,
+                record.place(),
+                "what its block ended differs from what was recorded",
+            );
         }
         Ok(())
     }

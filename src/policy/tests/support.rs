@@ -38,6 +38,8 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         insecure_loopback: false,
     };
     let settings = Settings {
+        blocks: crate::config::BlockSettings::default(),
+        webhooks: BTreeMap::default(),
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),

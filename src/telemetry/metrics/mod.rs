@@ -9,9 +9,9 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use record::{
-    EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
-    ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, readiness,
-    request_ended, request_shed, signing_keys,
+    EndOutcome, InFlight, Outcome, batch_committed, blocks_in_force, commit_failed, configuration_reloaded,
+    end_tried, ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended,
+    readiness, request_ended, request_shed, signing_keys,
 };
 pub(super) use record::{SpanOutcome, spans};
 pub use table::{METRICS, Metric, MetricKind, names};
@@ -121,6 +121,7 @@ mod tests {
         Step::decide(Some(&"deploy".parse().unwrap()), || ());
         mint_ended("vault", false, Duration::from_millis(3));
         leases_live(3);
+        blocks_in_force(2);
         end_tried(EndOutcome::DiesAtExpiry);
         ends_waiting(2, 1);
         batch_committed(7, Duration::from_millis(1));
@@ -158,6 +159,7 @@ mod tests {
             "tollgate_ends_waiting 2",
             "tollgate_ends_dead 1",
             "tollgate_leases_live 3",
+            "tollgate_blocks_in_force 2",
             "tollgate_ready 1",
             "tollgate_http_requests_shed_total 1",
         ] {

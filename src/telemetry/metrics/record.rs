@@ -50,6 +50,11 @@ pub fn leases_live(count: u32) {
     gauge!(names::LEASES_LIVE).set(count);
 }
 
+/// Records how many blocks are in force.
+pub fn blocks_in_force(count: u32) {
+    gauge!(names::BLOCKS).set(count);
+}
+
 /// Times a mint at a target of the kind `provider`.
 pub fn mint_ended(provider: &'static str, minted: bool, took: Duration) {
     let outcome = if minted { "minted" } else { "failed" };

@@ -14,6 +14,8 @@ pub mod names {
     pub const MINT_SECONDS: &str = "tollgate_mint_duration_seconds";
     /// Leases that are alive.
     pub const LEASES_LIVE: &str = "tollgate_leases_live";
+    /// Blocks in force.
+    pub const BLOCKS: &str = "tollgate_blocks_in_force";
     /// Attempts to end a credential.
     pub const ENDS: &str = "tollgate_ends_total";
     /// Credentials that still have to be ended.
@@ -127,6 +129,7 @@ pub const METRICS: &[Metric] = &[
         "Time that minting took, by kind of target: minted or failed.",
     ),
     gauge(names::LEASES_LIVE, &[], "Leases that are alive."),
+    gauge(names::BLOCKS, &[], "Blocks in force."),
     counter(
         names::ENDS,
         &["outcome"],

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tollgate::clock::{Clock, random_bytes};
 
 use crate::harness::parts::bao::Bao;
-use crate::harness::{Api, Server, Site};
+use crate::harness::{Api, Server, Site, process};
 use books::Books;
 
 /// Every point of an exchange, in order.
@@ -45,6 +45,8 @@ const RENEWAL: &[&str] = &[
     "before_commit_of_Renew",
     "after_commit_of_Renew",
 ];
+/// Every point of setting a block, and whether it holds after a crash there.
+const BLOCK: &[(&str, bool)] = &[("before_commit_of_SetBlocks", false), ("after_commit_of_SetBlocks", true)];
 
 /// Rounds of killing at any moment, and exchanges at once in each.
 const ROUNDS: usize = 5;
@@ -176,6 +178,26 @@ async fn after_a_crash_at_any_point_of_a_renewal_the_lease_lives_and_no_longer_t
             "{point}: {longest:?} s live, {left} s are known"
         );
         assert_eq!(scene.site.api().end(&lease("id"), &lease("secret")).await.status, 200);
+        drop(server);
+    }
+}
+
+#[tokio::test]
+async fn c_15_after_a_crash_while_a_block_is_set_it_holds_whole_or_not_at_all() {
+    let scene = Scene::new().await;
+    for (point, holds) in BLOCK {
+        let mut server = scene.start(point);
+        scene.ask(&scene.site.token(), &unique()).await.unwrap();
+        let config = scene.site.config();
+        let start = ["block", "--config", config.to_str().unwrap()];
+        let add = ["add", "repository:70107786", "--reason", "a crash", "--yes"];
+        let done = process::run(&[&start[..], &add].concat());
+        assert!(!done.status.success(), "{point} was not passed");
+        assert!(!server.wait().success());
+        let server = scene.recovers(point).await;
+        assert_eq!(scene.books.leased().is_empty(), *holds, "{point}");
+        let answer = scene.site.api().credentials(&scene.site.token(), &json!({ "role": "vault/app" })).await;
+        assert_eq!(answer.status == 403, *holds, "{point}: {}", answer.text);
         drop(server);
     }
 }

@@ -108,6 +108,13 @@ impl Issuer {
         sign_with(&newest.private, &newest.kid, claims)
     }
 
+    /// Signs `claims` as a security event token (RFC 8417).
+    pub(crate) fn sign_event(&self, claims: &Value) -> String {
+        let keys = self.0.keys.lock().unwrap();
+        let newest = keys.last().unwrap();
+        sign_as("secevent+jwt", &newest.private, &newest.kid, claims)
+    }
+
     /// Signs `claims` under the published `kid` with a key that is not published.
     pub(crate) fn forge(&self, claims: &Value) -> String {
         let kid = self.0.keys.lock().unwrap().last().unwrap().kid.clone();
@@ -134,7 +141,12 @@ impl Issuer {
 }
 
 fn sign_with(private: &EncodingKey, kid: &str, claims: &Value) -> String {
-    let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
+    sign_as("JWT", private, kid, claims)
+}
+
+fn sign_as(typ: &str, private: &EncodingKey, kid: &str, claims: &Value) -> String {
+    let header =
+        Header { kid: Some(kid.to_owned()), typ: Some(typ.to_owned()), ..Header::new(Algorithm::ES256) };
     jsonwebtoken::encode(&header, claims, private).unwrap()
 }
 

@@ -9,6 +9,7 @@
 mod actions;
 mod aws;
 mod aws_faults;
+mod blocks;
 mod clients;
 mod exec;
 mod issuer;

@@ -241,3 +241,18 @@ fn keys_of_another_profile_are_unknown() {
     add("principal_claim = \"sub\"").stops("unknown_key", "issuers/ci.toml:4 principal_claim");
     set("\"github\"", "\"gihub\"").stops("unknown_word", "issuers/ci.toml:4 profile");
 }
+
+#[test]
+fn i_12_events_have_an_audience_of_their_own_and_blocks_that_outlast_old_tokens() {
+    let events = |text: &str| add(&format!("security_events = {text}"));
+    assert_eq!(tree().clean().issuers["ci"].security_events, None);
+    let config = events("{ audience = \"https://tollgate.example/v1/events\" }").clean();
+    let read = config.issuers["ci"].security_events.as_ref().unwrap();
+    assert_eq!(read.block_for, Duration::from_secs(630), "max_age and skew");
+    events("{ audience = \"https://tollgate.example\" }")
+        .stops("events_audience", "issuers/ci.toml:4 security_events");
+    events("{ audience = \"a b\" }").stops("bad_value", "issuers/ci.toml:4 security_events.audience");
+    events("{}").stops("missing_key", "issuers/ci.toml:4 security_events.audience");
+    events("{ audience = \"https://events.example\", block_for = \"5m\" }")
+        .warns("block_too_short", "issuers/ci.toml:4 security_events.block_for");
+}

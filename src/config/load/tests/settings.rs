@@ -311,3 +311,39 @@ fn s_01_the_databases_password_is_shown_nowhere_and_belongs_elsewhere() {
     assert_eq!((place.pool, place.ca.as_deref()), (3, Some(std::path::Path::new("/etc/tollgate/ca.pem"))));
     assert!(!format!("{settings:?}").contains(KEY));
 }
+
+/// The base with a webhook `siem` of these lines.
+fn webhook(lines: &str) -> super::Tree {
+    let text = format!("[webhooks.siem]\nsecret = {{ env = \"SIEM\" }}\n{lines}\n[sources.commits]");
+    tree().edit(MAIN, "[sources.commits]", &text).variable("SIEM", KEY)
+}
+
+#[test]
+fn webhooks_say_what_they_may_block_and_for_how_long() {
+    let good = "subjects = { repository = \"/repo\" }\nduration = \"4h\"";
+    let settings = webhook(good).clean().settings;
+    let siem = &settings.webhooks["siem"];
+    assert_eq!((siem.name.as_str(), siem.duration.as_secs(), &siem.tenant), ("siem", 4 * 3600, &None));
+    assert_eq!(siem.auth, crate::config::WebhookAuth::Hmac);
+
+    let place = |line: u32, key: &str| format!("tollgate.toml:{line} webhooks.siem.{key}");
+    webhook("duration = \"4h\"").stops("missing_key", &place(7, "subjects"));
+    webhook("subjects = { repository = \"/repo\" }").stops("missing_key", &place(7, "duration"));
+    webhook("subjects = {}\nduration = \"4h\"").stops("no_subjects", &place(9, "subjects"));
+    webhook("subjects = { repository = \"repo\", role = \"/y\" }\nduration = \"4h\"")
+        .stops("bad_pointer", &place(9, "subjects.repository"));
+    let everything = webhook("subjects = { everything = \"/x\", role = \"/y\" }\nduration = \"4h\"");
+    everything.stops("webhook_everything", &place(9, "subjects.everything"));
+    let unknown = webhook("subjects = { repo = \"/x\", role = \"/y\" }\nduration = \"4h\"");
+    unknown.stops("bad_name", &place(9, "subjects.repo"));
+    webhook(&format!("{good}\nauth = \"bearer\"")).warns("webhook_bearer", &place(11, "auth"));
+    webhook(good).variable("SIEM", "short").stops("secret_short", &place(8, "secret"));
+}
+
+#[test]
+fn s_01_the_secret_of_a_webhook_is_in_no_debug_output() {
+    let settings = webhook("subjects = { repository = \"/repo\" }\nduration = \"4h\"").clean().settings;
+    let siem = &settings.webhooks["siem"];
+    assert_eq!(siem.secret.expose_secret(), KEY);
+    assert!(!format!("{siem:?}").contains(KEY));
+}

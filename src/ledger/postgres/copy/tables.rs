@@ -17,7 +17,7 @@ pub(super) struct Shape {
 use Holds::{Bytes, Int, Text};
 
 /// Every table; what another one refers to comes before it.
-pub(super) const TABLES: [Shape; 17] = [
+pub(super) const TABLES: [Shape; 20] = [
     Shape { name: "store", columns: &[("only", Int), ("tenant", Text), ("id", Bytes), ("epoch", Int)] },
     Shape {
         name: "writers",
@@ -77,6 +77,43 @@ pub(super) const TABLES: [Shape; 17] = [
             ("ended_at", Int),
             ("end_how", Text),
             ("first_dies_at", Int),
+        ],
+    },
+    Shape {
+        name: "blocks",
+        columns: &[
+            ("id", Bytes),
+            ("tenant", Text),
+            ("subject", Text),
+            ("reason", Text),
+            ("set_by", Text),
+            ("set_at", Int),
+            ("expires_at", Int),
+            ("lifted_at", Int),
+            ("lifted_by", Text),
+        ],
+    },
+    Shape {
+        name: "decision_keys",
+        columns: &[
+            ("decision", Int),
+            ("tenant", Text),
+            ("issuer", Text),
+            ("subject", Text),
+            ("repository_id", Text),
+            ("repository", Text),
+            ("runner", Text),
+        ],
+    },
+    Shape {
+        name: "block_effects",
+        columns: &[
+            ("subject", Bytes),
+            ("block", Bytes),
+            ("tenant", Text),
+            ("leased", Int),
+            ("writer", Int),
+            ("seq", Int),
         ],
     },
     Shape {

@@ -209,11 +209,23 @@ async fn c_15_a_block_stops_the_leases_of_every_server() {
     let two = one.beside();
     let first = one.ledger.authorise(one.planned("one", None)).await.unwrap();
     let second = two.ledger.authorise(two.planned("two", None)).await.unwrap();
-    one.bump_epoch().await;
+    let lease = leased(&two, "leased", None).await;
+    let block = one.block("repository:acme/shop", None).await;
     for (bench, auth) in [(&one, first), (&two, second)] {
         assert_eq!(bench.ledger.lease(auth, bench.minted()).await.unwrap_err().1.code, Code::Blocked);
+        let refused = bench.ledger.authorise(bench.planned("later", None)).await.unwrap_err().1;
+        assert_eq!(refused.code, Code::Blocked, "in the transaction, whatever memory says");
     }
-    leased(&two, "after", None).await;
+    assert_eq!(two.ledger.leases_to_end().await.unwrap()[0].lease, lease.id());
+    // Memory learns of it by the next look at the epoch, and refuses before anything is asked.
+    let caller = crate::identity::testing::caller("token", two.clock.now());
+    let refused_early = || two.ledger.blocked(&caller, &"deploy".parse().unwrap()).is_some();
+    assert!(!refused_early());
+    two.ledger.upkeep().await;
+    assert!(refused_early());
+    assert!(two.ledger.lift_block(block, None, "a test".into()).await.unwrap());
+    leased(&one, "after", None).await;
+    assert_sound(&one).await;
 }
 
 #[tokio::test]
@@ -282,6 +294,40 @@ async fn a_key_that_one_server_revoked_is_not_brought_back_by_another() {
     let after = two.ledger.signing_keys().await.unwrap();
     let revoked = after.iter().find(|key| key.kid == kid).unwrap();
     assert_eq!(revoked.state, KeyState::Revoked);
+    assert_sound(&one).await;
+}
+
+#[tokio::test]
+async fn c_15_what_is_authorised_while_another_server_sets_a_block_is_refused_or_marked() {
+    let one = Bench::postgres();
+    let two = one.beside();
+    let minting: Vec<_> = (0..200)
+        .map(|n| {
+            let (ledger, planned) = (two.ledger.clone(), two.planned(&format!("token {n}"), None));
+            let minted = two.minted();
+            tokio::spawn(async move {
+                match ledger.authorise(planned).await {
+                    Ok(auth) => ledger.lease(auth, minted).await.map(drop).map_err(|(_, why)| why.code),
+                    Err((_, why)) => Err(why.code),
+                }
+            })
+        })
+        .collect();
+    one.block("everything", None).await;
+    let mut leased = 0;
+    for mint in minting {
+        match mint.await.unwrap() {
+            Ok(()) => leased += 1,
+            Err(code) => assert_eq!(code, Code::Blocked),
+        }
+    }
+    // What was leased was leased before the block, which marked it.
+    let waiting = one.texts("SELECT 'lease' FROM leases WHERE end_asked_at IS NOT NULL").len();
+    let marked = one.texts("SELECT 'lease' FROM block_effects WHERE leased = 1").len();
+    assert_eq!((waiting, marked), (leased, leased));
+    let (unleased, open) = (one.unleased().await.len(), one.texts("SELECT tenant FROM authorisations").len());
+    assert_eq!(unleased, open);
+    assert!(one.ledger.unleased(one.clock.now()).await.unwrap().iter().all(|lost| lost.blocked));
     assert_sound(&one).await;
 }
 

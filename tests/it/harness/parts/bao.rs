@@ -47,6 +47,8 @@ pub(crate) struct Token {
     pub(crate) accessor: String,
     /// The decision in its metadata, as the credentials that Tollgate hands out carry it.
     pub(crate) decision: Option<String>,
+    /// The principal in its metadata, likewise.
+    pub(crate) principal: Option<String>,
     /// Seconds left.
     pub(crate) ttl: u64,
 }
@@ -182,8 +184,9 @@ impl Bao {
             if status != 200 || data["path"] == "auth/token/root" {
                 continue;
             }
-            let decision = data["meta"]["decision"].as_str().map(ToOwned::to_owned);
-            living.push(Token { accessor, decision, ttl: data["ttl"].as_u64().unwrap() });
+            let meta = |name: &str| data["meta"][name].as_str().map(ToOwned::to_owned);
+            let (decision, principal) = (meta("decision"), meta("principal"));
+            living.push(Token { accessor, decision, principal, ttl: data["ttl"].as_u64().unwrap() });
         }
         living
     }
