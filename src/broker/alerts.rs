@@ -2,11 +2,8 @@
 //!
 //! Both come verified. What is left is how often, and what of an alert names whom.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::Value;
 
 use super::Broker;
@@ -14,29 +11,6 @@ use crate::config::Webhook;
 use crate::domain::{BlockReason, BlockSubject, Code, Refusal};
 use crate::identity::{Revoked, SecurityEvent};
 use crate::ledger::{BlocksSet, NewBlock, Once};
-
-/// Messages of one sender in a minute. A sender has been verified, so that nobody else uses this up.
-const PER_MINUTE: NonZeroU32 = NonZeroU32::new(120).unwrap();
-
-/// A budget per webhook and per issuer, of which there are as many as are configured.
-pub(super) struct AlertLimiter {
-    budgets: DefaultKeyedRateLimiter<String>,
-    clock: DefaultClock,
-}
-
-impl AlertLimiter {
-    pub(super) fn new() -> Self {
-        Self { budgets: RateLimiter::keyed(Quota::per_minute(PER_MINUTE)), clock: DefaultClock::default() }
-    }
-
-    fn admit(&self, sender: &str) -> Result<(), Refusal> {
-        self.budgets.check_key(&sender.to_owned()).map_err(|denied| {
-            let wait = denied.wait_time_from(self.clock.now()).as_secs().saturating_add(1);
-            Refusal::new(Code::RateLimited, "this sender alerts too often")
-                .with_retry_after(u32::try_from(wait).unwrap_or(60))
-        })
-    }
-}
 
 impl Broker {
     /// Sets the blocks that a verified alert of `webhook` asks for.
@@ -49,7 +23,7 @@ impl Broker {
         alert: &Value,
         once: Option<Once>,
     ) -> Result<BlocksSet, Refusal> {
-        self.alerts.admit(&format!("webhook {}", webhook.name))?;
+        self.limiter.alert(&format!("webhook {}", webhook.name))?;
         let reason = reason(webhook, alert)?;
         let new = |subject| NewBlock {
             tenant: webhook.tenant.clone(),
@@ -73,7 +47,7 @@ impl Broker {
             SecurityEvent::SessionRevoked(revoked) => *revoked,
             SecurityEvent::Verification => return Ok(()),
         };
-        self.alerts.admit(&format!("issuer {issuer}"))?;
+        self.limiter.alert(&format!("issuer {issuer}"))?;
         let said = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         let reason = BlockReason::lossy(&format!("session revoked{said}"));
         let reason = reason.ok_or_else(|| Refusal::new(Code::Internal, "the block has no reason"))?;
@@ -164,15 +138,5 @@ mod tests {
     fn the_reason_is_the_alerts_text_made_printable() {
         let reason = reason(&webhook(), &json!({ "output": "shell\nspawned" })).unwrap();
         assert_eq!(reason.as_str(), "alert of webhook siem: shell spawned");
-    }
-
-    #[test]
-    fn one_sender_cannot_use_up_anothers_budget() {
-        let limiter = AlertLimiter::new();
-        for _ in 0..PER_MINUTE.get() {
-            assert!(limiter.admit("webhook noisy").is_ok());
-        }
-        assert_eq!(limiter.admit("webhook noisy").unwrap_err().code, Code::RateLimited);
-        assert!(limiter.admit("webhook siem").is_ok());
     }
 }

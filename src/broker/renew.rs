@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tracing::Instrument;
 
+use super::limit::Admitted;
 use super::{Broker, Denied, Loaded, new_decision};
 use crate::clock::random_bytes;
 use crate::config::Role;
@@ -78,7 +79,7 @@ impl Broker {
     /// verified. Runs to its end like an exchange.
     ///
     /// # Errors
-    /// `lease_unknown`, `lease_ended`, `lease_not_renewable`; or a recorded denial.
+    /// `lease_unknown`, `lease_ended`, `lease_not_renewable`, `rate_limited`; or a recorded denial.
     pub async fn renew_lease(
         self: &Arc<Self>,
         id: LeaseId,
@@ -86,6 +87,7 @@ impl Broker {
         wish: Wish,
     ) -> Result<Renewed, NotRenewed> {
         let first = self.ledger.renewable(id, secret).await?;
+        self.limiter.lease(id)?;
         let loaded = self.loaded();
         let ask = self.ask_again(&loaded, &first, wish)?;
         let decision = new_decision(&self.clock, random_bytes()).map_err(NotRenewed::Denied)?;
@@ -115,9 +117,12 @@ impl Broker {
     /// Hears of a lease.
     ///
     /// # Errors
-    /// `lease_unknown`, `lease_ended`, `store_unavailable`.
+    /// `lease_unknown`, `lease_ended`, `rate_limited`, `store_unavailable`.
     pub async fn beat_lease(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseView, Refusal> {
-        Ok(self.view(self.ledger.beat(id, secret).await?))
+        let status = self.ledger.beat(id, secret).await?;
+        // It was heard: whoever beats too often loses no lease by it.
+        self.limiter.lease(id)?;
+        Ok(self.view(status))
     }
 
     /// `status` with what the configuration in force says about it.
@@ -172,8 +177,11 @@ impl Broker {
         first: Renewable,
         ask: &Ask,
     ) -> Result<Renewed, Refusal> {
-        let grant = self.decide_again(loaded, decision, &first, ask).await?;
+        let (grant, _place) = self.decide_again(loaded, decision, &first, ask).await?;
         if let Err(refusal) = self.would_prolong(grant.ttl(), &first) {
+            return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
+        }
+        if let Err(refusal) = self.limiter.spend(grant.facts().caller().tenant(), grant.facts().role()) {
             return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
         }
         let planned: Planned = match loaded.providers.plan_renewal(grant, &first) {
@@ -209,14 +217,14 @@ impl Broker {
         }
     }
 
-    /// Who it is today, what policy sees now, and what it says.
+    /// Who it is today, what policy sees now, and what it says. Holds a place among those in flight.
     async fn decide_again(
         &self,
         loaded: &Loaded,
         decision: DecisionId,
         first: &Renewable,
         ask: &Ask,
-    ) -> Result<Grant, Refusal> {
+    ) -> Result<(Grant, Admitted), Refusal> {
         let caller = match loaded.identity.recall_insecure(first.claims.clone(), first.token) {
             Ok(caller) => caller,
             Err(refusal) => {
@@ -224,12 +232,12 @@ impl Broker {
                 return self.refuse(decision, who, refusal).await;
             }
         };
-        let facts = self.gather(loaded, decision, caller, ask).await?;
+        let (facts, place) = self.gather(loaded, decision, caller, ask).await?;
         let role = Arc::clone(facts.role());
         telemetry::exchange_is_for(&role.name, &role.tenant);
         let told_apart = loaded.config.settings.telemetry.label_roles.get(&role.name);
         match Step::decide(told_apart, || loaded.policy.decide(facts)) {
-            Decision::Allow(grant) => Ok(grant),
+            Decision::Allow(grant) => Ok((grant, place)),
             Decision::Deny(judged, refusal) => self.refuse(decision, Refused::Judged(&judged), refusal).await,
             Decision::NeedsApproval(judged, require) => {
                 let wanted = format!("this needs {} approval(s) first", require.approvals);

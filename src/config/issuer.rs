@@ -1,6 +1,7 @@
 //! `issuers/*.toml`: who may vouch for an identity, and what its tokens must say.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -38,6 +39,8 @@ pub struct Issuer {
     pub skew: Duration,
     /// Security events that are accepted from this issuer about its own identities; none unless written.
     pub security_events: Option<SecurityEvents>,
+    /// PEM authorities that vouch for it beside the platform's.
+    pub ca_file: Option<PathBuf>,
     /// Private networks that this issuer may resolve to.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.

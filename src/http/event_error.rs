@@ -27,6 +27,7 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         Code::TokenMissing | Code::AlertRefused => "authentication_failed",
         Code::RequestMalformed
         | Code::RequestTooLarge
+        | Code::HeadersTooLarge
         | Code::RequestIncomplete
         | Code::ContentTypeUnsupported
         | Code::DuplicateParameter

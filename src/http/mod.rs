@@ -5,7 +5,8 @@
 //! [`Leased`](crate::ledger::Leased).
 //!
 //! From the outside in, a request passes: caps of the connection, the log line, security headers, the rendering of
-//! failures, the count of what is turned away, the concurrency gate with its time limit, and one endpoint.
+//! failures, the count of what is turned away, the concurrency gate with its time limit, for look-ups the address's
+//! budget, and one endpoint.
 
 mod answer;
 mod arriving;
@@ -121,7 +122,8 @@ fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
             .layer(from_fn_with_state(gate, limits::admit))
             .layer(from_fn_with_state(Arc::clone(&context), turned_away::count))
     };
-    let api = behind(endpoint::api(), gate.clone());
+    let budgeted = from_fn_with_state(Arc::clone(&context), turned_away::admit_peer);
+    let api = behind(endpoint::exchanges().merge(endpoint::lookups().layer(budgeted)), gate.clone());
     let switch = behind(endpoint::switch(), limits::Gate::of_switch(&context.limits));
     let probes = probes.layer(from_fn_with_state(gate, limits::contain));
     shell(api.merge(switch).merge(probes)).with_state(context)

@@ -60,6 +60,11 @@ pub async fn end_now(
     end(ledger, providers, &to_end.into(), claim).await
 }
 
+/// Leaves what was claimed to the sweep: nobody has tried it, because of `code`.
+pub async fn leave(ledger: &Ledger, claim: Claim, code: Code) {
+    give_back(ledger, [(claim, false)], code).await;
+}
+
 /// Ends what an earlier attempt of the same request left behind, now that this one takes its place.
 ///
 /// A failure, or a target that is too slow, leaves it marked in the ledger, and the sweep tries again.

@@ -206,7 +206,7 @@ impl Ledger {
         let set_at = now.as_millisecond();
         Ok(BlockRow {
             id: BlockId::new(set_at.unsigned_abs(), &random),
-            tenant: tenant.map(String::from).unwrap_or_default(),
+            tenant: tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
             subject: subject.to_string(),
             reason: reason.into(),
             set_by: by,

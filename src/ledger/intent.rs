@@ -12,6 +12,7 @@ use super::counts::Counted;
 use super::heartbeats::Interval;
 use super::kind::Kind;
 use super::record::DecisionRow;
+use super::sinks::Cursor;
 use super::{EndHow, Record, endings};
 use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::secret::Fingerprint;
@@ -391,6 +392,13 @@ pub(super) struct StoreCheckpoint {
     pub(super) n: i64,
     pub(super) at: i64,
     pub(super) jws: String,
+}
+
+/// Notes how far a sink of events has come. No place moves back.
+#[derive(Debug)]
+pub(super) struct KeepCursor {
+    pub(super) sink: String,
+    pub(super) cursor: Cursor,
 }
 
 /// Closes what is dead by itself and forgets what is no longer needed, a bounded amount at a time; the answer is leases

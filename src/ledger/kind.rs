@@ -129,6 +129,17 @@ pub(super) struct SupersededBy {
     pub(super) by: String,
 }
 
+/// What events say of a [`Kind::BlockMarked`], whose payload covers the rows themselves.
+#[derive(Debug, Serialize)]
+pub(super) struct BlockMarkedText {
+    /// The block's id.
+    pub(super) block: String,
+    /// Leases that it marked.
+    pub(super) leases: i64,
+    /// Authorisations without a lease that it marked.
+    pub(super) authorisations: i64,
+}
+
 /// Body of [`Kind::EndAsked`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EndAsked {

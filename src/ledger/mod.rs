@@ -36,6 +36,7 @@ mod rewrap;
 mod rows;
 mod search;
 mod settings;
+mod sinks;
 mod spool;
 mod sqlite;
 mod states;
@@ -71,6 +72,7 @@ pub use search::{
     Search, UnknownState, UnleasedEntry,
 };
 pub use settings::LedgerSettings;
+pub use sinks::{RunningSinks, SinkSetupError, Sinks, Unusable};
 pub use sqlite::FileDurability;
 pub use states::{
     AskedFor, Authorised, AuthorisedRenewal, Leased, Permitted, Planned, Refused, Renewed, Superseded,

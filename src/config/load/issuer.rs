@@ -35,6 +35,7 @@ pub(super) fn issuer(
         r.required("audience", "Tollgate's own audience, such as \"https://tollgate.example\"");
     let insecure_loopback = endpoint::insecure_loopback(r);
     let allow_networks = endpoint::allow_networks(r);
+    let ca_file = endpoint::ca_file(r, around);
     let profile = profile(r);
     let keys = keys(r, around);
     let algorithms = algorithms(r);
@@ -81,6 +82,7 @@ pub(super) fn issuer(
         max_age,
         skew,
         security_events: security_events?,
+        ca_file,
         allow_networks,
         insecure_loopback,
     })

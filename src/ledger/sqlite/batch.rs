@@ -32,6 +32,7 @@ pub(in crate::ledger) struct Batch<'t> {
     authorised: i64,
     /// Whether there are blocks that nobody lifted; asked at most once.
     has_blocks: Cell<Option<bool>>,
+    grew: bool,
 }
 
 /// What a committed batch leaves for the writer.
@@ -40,6 +41,8 @@ pub(super) struct Committed {
     pub(super) new_frames: HashMap<Fingerprint, i64>,
     pub(super) lines: Vec<Line>,
     pub(super) authorised: i64,
+    /// True if the stream of events has something new.
+    pub(super) grew: bool,
 }
 
 impl<'t> Batch<'t> {
@@ -60,12 +63,13 @@ impl<'t> Batch<'t> {
             lines,
             authorised: 0,
             has_blocks: Cell::new(None),
+            grew: false,
         }
     }
 
     pub(super) fn into_committed(self) -> Committed {
-        let Self { head, new_frames, lines, authorised, .. } = self;
-        Committed { head, new_frames, lines: lines.unwrap_or_default(), authorised }
+        let Self { head, new_frames, lines, authorised, grew, .. } = self;
+        Committed { head, new_frames, lines: lines.unwrap_or_default(), authorised, grew }
     }
 
     /// The batch's time, Unix milliseconds.
@@ -135,6 +139,7 @@ impl<'t> Batch<'t> {
             body
         ])?;
         self.head = Head { writer, seq, hash };
+        self.grew = true;
         if let Some(lines) = &mut self.lines {
             let (tenant, hash, about) = (tenant.to_owned(), hash.to_string(), about());
             lines.push(Line::Event(Box::new(Event { writer, seq, at: time(at), kind, tenant, hash, about })));
@@ -158,8 +163,9 @@ impl<'t> Batch<'t> {
         self.append(&entry, || about(raw))
     }
 
-    /// Hands a line to the sinks that is no record of the chain.
+    /// Hands a line to the copies that is no record of the chain.
     pub(super) fn push(&mut self, line: Line) {
+        self.grew = true;
         if let Some(lines) = &mut self.lines {
             lines.push(line);
         }
@@ -217,8 +223,8 @@ impl<'t> Batch<'t> {
                 decision: row.id,
                 principal: row.principal.clone(),
                 role: row.role.clone(),
-                operation: row.operation,
-                result: row.outcome,
+                operation: row.operation.into(),
+                result: row.outcome.into(),
             }
         })
     }

@@ -10,7 +10,7 @@ use super::leases::ask_end;
 use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::ledger::event::About;
 use crate::ledger::intent::{BlockRow, Blocking, LiftBlock, MarkBlocked, Marked, SetBlocks, Stopping};
-use crate::ledger::kind::{Kind, LiftBody};
+use crate::ledger::kind::{BlockMarkedText, Kind, LiftBody};
 use crate::ledger::matching::{Keys, Subjects};
 use crate::ledger::record::DecisionRow;
 use crate::ledger::touched::{BLOCKED, IN_FORCE, MARKED_AT_ONCE, Pattern, Touched, effects_payload};
@@ -247,12 +247,10 @@ fn note_effects(
         payload: effects_payload(block, rows()),
         body: None,
     };
-    let leases = rows().filter(|(_, leased, _)| *leased).count();
-    let counts = format!(
-        r#"{{"block":"{block}","leases":{leases},"authorisations":{}}}"#,
-        found.len().saturating_sub(leases)
-    );
-    let data = serde_json::value::RawValue::from_string(counts)
+    let count = |wanted| rows().fold(0, |count, (_, leased, _)| count + i64::from(leased == wanted));
+    let text =
+        BlockMarkedText { block: block.to_string(), leases: count(true), authorisations: count(false) };
+    let data = serde_json::value::to_raw_value(&text)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     batch.append(&entry, || About::Server { data })?;
     let head = batch.head();

@@ -7,6 +7,7 @@ pub(in crate::ledger) mod audit_list;
 mod batch;
 pub(in crate::ledger) mod block_queries;
 pub(in crate::ledger) mod blocks;
+mod cursors;
 mod decisions;
 mod durability;
 mod endings;
@@ -17,10 +18,12 @@ mod leases;
 pub(in crate::ledger) mod lists;
 mod notes;
 pub(in crate::ledger) mod open;
+mod patience;
 pub(in crate::ledger) mod queries;
 mod reader;
 mod renewals;
 mod reserve;
+pub(in crate::ledger) mod stream;
 mod upkeep;
 mod writer;
 
@@ -31,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::batch::Batch;
 use self::writer::{Message, Pending, Writer};
@@ -61,6 +64,7 @@ pub(super) struct Store {
     thread: Option<JoinHandle<()>>,
     reader: Reader,
     head: Arc<arc_swap::ArcSwap<Head>>,
+    commits: watch::Receiver<()>,
     durability: FileDurability,
     id: [u8; 16],
     earlier: i64,
@@ -84,11 +88,12 @@ impl Store {
         let (queue, messages) = mpsc::channel(QUEUE);
         let (writer, id) = Writer::start(opened, path, settings, clock, in_flight)?;
         let head = writer.shared_head();
+        let commits = writer.commits();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
             .map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id, earlier })
+        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, commits, durability, id, earlier })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -131,6 +136,11 @@ impl Store {
     pub(super) async fn unleased(&self, now: i64) -> Result<Vec<UnleasedRow>, LedgerError> {
         let (before, writer) = (self.earlier, self.head().writer);
         self.reader.read(move |connection| Ok(queries::unleased(connection, now, writer, before)?)).await
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
     }
 
     /// The store's own id.
