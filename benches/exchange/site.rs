@@ -70,7 +70,8 @@ impl Site {
             "policies = \"../policies\"\n\n[server]\nurl = \"{}\"\nlisten = \"{listen}\"\n\n[store]\n\
              sqlite = \"../ledger.db\"\n\
              key_encryption_key = {{ value = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" }}\n\n\
-             [limits]\nexchanges_per_minute = 1000000\n",
+             [limits]\nexchanges_per_minute = 10000000\ntenant_exchanges_per_minute = 10000000\n\
+             role_exchanges_per_minute = 10000000\n",
             self.url
         )
     }

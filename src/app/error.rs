@@ -5,7 +5,7 @@ use crate::domain::InvalidIssuerUrl;
 use crate::facts;
 use crate::http::{BindError, TlsError};
 use crate::identity::IdentityError;
-use crate::ledger::{LedgerError, Unavailable};
+use crate::ledger::{LedgerError, SinkSetupError, Unavailable};
 use crate::provider;
 use crate::signing::SigningError;
 use crate::telemetry::TelemetryError;
@@ -37,6 +37,9 @@ pub enum StartError {
     /// A target cannot be set up.
     #[error(transparent)]
     Provider(#[from] provider::SetupError),
+    /// A sink of events can never work.
+    #[error(transparent)]
+    Sink(#[from] SinkSetupError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -46,13 +47,36 @@ impl From<Refused> for StartError {
     }
 }
 
+/// The same without the secrets that lie outside its files. No server can be made of it: nobody gets it out of here.
+pub struct Reviewed(Checked);
+
+impl Reviewed {
+    /// What was checked, to look at.
+    pub const fn checked(&self) -> &Checked {
+        &self.0
+    }
+}
+
 /// Loads everything that a server would, and starts nothing.
 ///
 /// # Errors
 /// Every problem found.
 pub fn check(source: &Source) -> Result<Checked, Refused> {
-    let (config, mut problems) =
-        Config::load(&source.directory, source.environment.iter().cloned()).map_err(Refused)?;
+    with_policies(Config::load(&source.directory, source.environment.iter().cloned()))
+}
+
+/// The same for whoever does not have the secrets, such as a reviewer's CI job. Where each secret would come from is among
+/// the warnings.
+///
+/// # Errors
+/// Every problem found.
+pub fn review(source: &Source) -> Result<Reviewed, Refused> {
+    let environment = source.environment.iter().cloned();
+    with_policies(Config::load_without_secrets(&source.directory, environment)).map(Reviewed)
+}
+
+fn with_policies(loaded: Result<(Config, Problems), Problems>) -> Result<Checked, Refused> {
+    let (config, mut problems) = loaded.map_err(Refused)?;
     match Policy::load(&config) {
         Ok((policy, found)) => {
             problems.extend(found);
@@ -143,11 +167,7 @@ pub(super) fn open_ledger(
 
 /// Refuses a configuration that a running server cannot put in force whole: what is read only at start must be the same.
 pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
-    let limits = |limits: &Limits| {
-        let Limits { concurrency, connections, body_bytes, request_timeout, .. } = limits;
-        let per_minute = (limits.refusals_per_minute, limits.exchanges_per_minute);
-        (*concurrency, *connections, *body_bytes, *request_timeout, per_minute)
-    };
+    let limits = |limits: &Limits| Limits { policy_timeout: Duration::ZERO, ..limits.clone() };
     let print = |secret: &SecretString| Fingerprint::of(secret.expose_secret().as_bytes());
     let keys = |settings: &Settings| {
         let former = &settings.store.previous_key_encryption_keys;
@@ -155,6 +175,9 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         all.map(print).collect::<Vec<_>>()
     };
     let otlp = |settings: &Settings| settings.telemetry.otlp.as_ref().map(OtlpSettings::fingerprint);
+    let sinks = |settings: &Settings| -> Vec<(String, Fingerprint)> {
+        settings.audit.sinks.iter().map(|(name, sink)| (name.clone(), sink.revision())).collect()
+    };
     let same = [
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
@@ -167,6 +190,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("signing (all but tokens)", new.signing.is_like(&old.signing)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
         ("telemetry.otlp", otlp(new) == otlp(old)),
+        ("audit.sinks", sinks(new) == sinks(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];
     let mut problems = Problems::default();

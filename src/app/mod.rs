@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 pub use admin::{AdminAnswer, AdminRequest, admin_socket, call as call_admin};
 pub use error::StartError;
 pub use keys::{KeyReport, NextState, reports as key_reports};
-pub use load::{Checked, check, rewrap_offline, sealer_of};
+pub use load::{Checked, Reviewed, check, review, rewrap_offline, sealer_of};
 pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{Limits, Problems};
 use crate::http;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RunningSinks, Sinks};
 use crate::secret::Fingerprint;
 use crate::signing::{Kms, SigningError};
 use crate::telemetry::{self, Metrics};
@@ -101,6 +101,7 @@ impl App {
         ledger.set_revision(loaded.config.revision, loaded.policy.revision()).await?;
         let broker = Arc::new(Broker::new(loaded, Arc::clone(&ledger), clock.clone()));
 
+        let sinks = Sinks::new(&broker.loaded().config.settings, &ledger)?;
         let admin = admin::Listener::bind(&admin_socket)?;
         let listeners = bind(listen, operations_listen, tls.as_ref(), &limits).await?;
         let address = listeners.callers.address();
@@ -115,10 +116,11 @@ impl App {
             trust_traceparent,
             clock: clock.clone(),
         });
+        let sinks = sinks.start();
         let stop = CancellationToken::new();
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
-        let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, stop.clone()));
+        let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, sinks, stop.clone()));
         Ok(Self { core, address, operations_address, stop, serving })
     }
 
@@ -172,6 +174,7 @@ async fn serve(
     listeners: http::Listeners,
     context: Arc<http::Context>,
     admin: admin::Listener,
+    sinks: RunningSinks,
     stop: CancellationToken,
 ) {
     // The background goes on while requests finish: they may wait for it to write.
@@ -185,6 +188,8 @@ async fn serve(
             tracing::error!(%failed, "a background task did not end in order");
         }
     }
+    // After the last record and the last checkpoint.
+    sinks.stop().await;
 }
 
 impl Core {

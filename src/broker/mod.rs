@@ -28,7 +28,7 @@ use crate::ledger::{AskedFor, Authorised, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
 use crate::provider::Providers;
 use crate::telemetry::{self, Step};
-use limit::Limiter;
+use limit::{Admitted, Limiter};
 
 /// One loaded configuration with all that was built from it; swapped whole at reload.
 pub struct Loaded {
@@ -74,7 +74,7 @@ pub struct Denied {
 impl Broker {
     /// Puts the pieces together.
     pub fn new(loaded: Loaded, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let limiter = Limiter::new(loaded.config.settings.limits.exchanges_per_minute);
+        let limiter = Limiter::new(&loaded.config.settings.limits, clock.clone());
         let loaded = ArcSwap::from_pointee(loaded);
         Self { loaded, ledger, limiter, clock, in_flight: TaskTracker::new() }
     }
@@ -139,7 +139,7 @@ impl Broker {
 
     async fn path(&self, decision: DecisionId, token: &SecretString, ask: Ask) -> Result<Outcome, Refusal> {
         let loaded = self.loaded.load_full();
-        let facts = self.look(&loaded, decision, token, &ask).await?;
+        let (facts, _place) = self.look(&loaded, decision, token, &ask).await?;
         fail::fail_point!("after_facts");
         let role = Arc::clone(facts.role());
         telemetry::exchange_is_for(&role.name, &role.tenant);
@@ -160,17 +160,20 @@ impl Broker {
             self.ledger.note_dry_run(&grant).await?;
             return Ok(Outcome::WouldAllow(Box::new(grant)));
         }
+        if let Err(refusal) = self.limiter.spend(grant.facts().caller().tenant(), grant.facts().role()) {
+            return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
+        }
         self.issue(&loaded.providers, decision, grant).await
     }
 
-    /// The part of the path that only looks: who asks, and what policy will see.
+    /// The part of the path that only looks: who asks, and what policy will see. Holds a place among those in flight.
     async fn look(
         &self,
         loaded: &Loaded,
         decision: DecisionId,
         token: &SecretString,
         ask: &Ask,
-    ) -> Result<Facts, Refusal> {
+    ) -> Result<(Facts, Admitted), Refusal> {
         let caller = match Step::Authenticate.run(loaded.identity.authenticate(token)).await {
             Ok(caller) => caller,
             Err(refusal) => {
@@ -180,12 +183,16 @@ impl Broker {
         };
         fail::fail_point!("after_authenticate");
         let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
-        if let Err(refusal) = self.limiter.admit(caller.principal()) {
-            let who = Refused::Identified { caller: &caller, asked, configuration };
-            return self.refuse(decision, who, refusal).await;
-        }
+        let known = loaded.config.roles.get(&ask.role).map(Arc::as_ref);
+        let place = match self.limiter.admit(&caller, known) {
+            Ok(place) => place,
+            Err(refusal) => {
+                let who = Refused::Identified { caller: &caller, asked, configuration };
+                return self.refuse(decision, who, refusal).await;
+            }
+        };
         match Step::Facts.run(loaded.gatherer.gather(caller, ask, decision)).await {
-            Ok(facts) => Ok(facts),
+            Ok(facts) => Ok((facts, place)),
             Err(failed) => {
                 let who = Refused::Identified { caller: &failed.caller, asked, configuration };
                 self.refuse(decision, who, failed.refusal).await

@@ -39,7 +39,7 @@ impl Broker {
             }
         };
         let (asked, configuration) = (AskedFor::Operation(ask.operation), loaded.config.revision);
-        if let Err(refusal) = self.limiter.admit(caller.principal()) {
+        if let Err(refusal) = self.limiter.operation(caller.principal()) {
             let who = Refused::Identified { caller: &caller, asked, configuration };
             return self.refuse(decision, who, refusal).await;
         }

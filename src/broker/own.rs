@@ -93,13 +93,22 @@ pub struct IssuerKeys {
 }
 
 impl Broker {
+    /// Takes a look-up from `address`, before anything is verified for it.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn admit_peer(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.limiter.peer(address)
+    }
+
     /// Who `token` is, and which roles it may see. Uses the token up for nothing.
     ///
     /// # Errors
-    /// One of the `token_*`, `issuer_*` and `identity_*` codes.
+    /// One of the `token_*`, `issuer_*` and `identity_*` codes; `rate_limited`.
     pub async fn whoami(&self, token: &SecretString) -> Result<Whoami, Refusal> {
         let loaded = self.loaded();
         let caller = loaded.identity.authenticate(token).await?;
+        self.limiter.look_up(caller.principal())?;
         let roles = loaded.config.roles.values().filter(|role| sees(&caller, role)).cloned().collect();
         Ok(Whoami { caller, roles })
     }
@@ -114,16 +123,18 @@ impl Broker {
     /// The state of a lease, for the holder of its secret.
     ///
     /// # Errors
-    /// `lease_unknown`, for an unknown lease and a wrong secret alike; `store_unavailable`.
+    /// `lease_unknown`, for an unknown lease and a wrong secret alike; `rate_limited`; `store_unavailable`.
     pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
-        self.ledger.lease_status(id, secret).await
+        let status = self.ledger.lease_status(id, secret).await?;
+        self.limiter.lease(id)?;
+        Ok(status)
     }
 
     /// Ends a lease, for the holder of its secret: marked, ended at its target, recorded as ended. Runs to its end like
     /// an exchange; ending it again changes nothing.
     ///
     /// # Errors
-    /// `lease_unknown`; `store_unavailable`; a `provider_*` code if the target did not confirm, which leaves the lease
+    /// `lease_unknown`; `rate_limited`; `store_unavailable`; a `provider_*` code if the target did not confirm, which leaves the lease
     /// marked, and the sweep tries again.
     pub async fn end_lease(
         self: &Arc<Self>,
@@ -143,6 +154,8 @@ impl Broker {
             Ending::Settled(status) => return Ok(status),
             Ending::ToEnd(to_end) => to_end,
         };
+        // Marked it is; who asks again and again makes the target hear of it no more often than this.
+        self.limiter.lease(id)?;
         let target = target.parse().map_err(|_| Refusal::new(Code::Internal, "the lease names no target"))?;
         let how = match self.loaded().providers.end(&target, &role, &handle).await? {
             Ended::Now => EndHow::AtTarget,
@@ -158,7 +171,7 @@ impl Broker {
     /// A decision: one's own, told as it was, or by `decision.read` any of the tenants within reach, whole.
     ///
     /// # Errors
-    /// A refusal of the token; `decision_unknown`, for an unknown decision and one out of reach alike;
+    /// A refusal of the token; `rate_limited`; `decision_unknown`, for an unknown decision and one out of reach alike;
     /// `store_unavailable`.
     pub async fn decision(
         &self,
@@ -167,6 +180,7 @@ impl Broker {
         source_ip: Option<IpAddr>,
     ) -> Result<Read, Refusal> {
         let caller = self.loaded().identity.authenticate(token).await?;
+        self.limiter.look_up(caller.principal())?;
         let record = self.ledger.decision(id).await.map_err(|error| {
             Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
         })?;

@@ -89,6 +89,11 @@ pub(super) fn print_report(report: &Report, output: Output) -> Result<(), Failur
     } else {
         output.toned(Tone::Bad, &format!("broken in {} place(s): {read}", report.found))?;
     }
+    if !report.proven.as_ref().is_some_and(|proven| proven.kept_elsewhere) {
+        let trusted = "by checkpoints and keys of this store itself, which whoever can write it can make anew: \
+                       prove it with --checkpoint and one that was kept elsewhere";
+        output.toned(Tone::Warn, trusted)?;
+    }
     if let Some(since) = report.unproven_since {
         output.toned(Tone::Warn, &format!("the end of the record cannot be proved from {since} on"))?;
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::source::SourceArgs;
-use crate::app::check;
+use crate::app::{Checked, check, review};
 use crate::config::{Problems, Severity};
 
 /// Arguments of `check`.
@@ -15,6 +15,7 @@ use crate::config::{Problems, Severity};
   tollgate check
   tollgate check --config /etc/tollgate/config --strict
   tollgate check --json | jq .problems
+  tollgate check --without-secrets --strict      where the secrets are not, as in the review of a change
 
 Exit status: 0 without errors; 64 with errors, and with warnings if --strict.")]
 pub(super) struct CheckArgs {
@@ -23,22 +24,20 @@ pub(super) struct CheckArgs {
     /// Fail on warnings too.
     #[arg(long)]
     strict: bool,
+    /// Do not look for the secrets that the configuration names; say which they are.
+    #[arg(long)]
+    without_secrets: bool,
 }
 
 /// Loads and prints.
 pub(super) fn run(args: &CheckArgs, output: Output) -> Result<(), Failure> {
-    let (problems, summary) = match check(&args.source.source()) {
-        Ok(checked) => {
-            let config = &checked.config;
-            let summary = json!({
-                "issuers": config.issuers.len(), "roles": config.roles.len(), "targets": config.targets.len(),
-                "tables": config.tables.len(), "revision": config.revision.to_string(),
-                "policies": checked.policy.describe(),
-            });
-            (checked.warnings, summary)
-        }
-        Err(refused) => (refused.into_problems(), json!(null)),
+    let source = args.source.source();
+    let found = if args.without_secrets {
+        review(&source).map(|reviewed| seen(reviewed.checked()))
+    } else {
+        check(&source).map(|checked| seen(&checked))
     };
+    let (problems, summary) = found.unwrap_or_else(|refused| (refused.into_problems(), json!(null)));
     if output.is_json() {
         let all: Vec<_> = problems.iter().collect();
         Output::json(&json!({ "ok": !problems.stop_the_load(), "problems": all, "loaded": summary }))?;
@@ -53,11 +52,23 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The warnings, and what was loaded.
+fn seen(checked: &Checked) -> (Problems, serde_json::Value) {
+    let config = &checked.config;
+    let summary = json!({
+        "issuers": config.issuers.len(), "roles": config.roles.len(), "targets": config.targets.len(),
+        "tables": config.tables.len(), "revision": config.revision.to_string(),
+        "policies": checked.policy.describe(),
+    });
+    (checked.warnings.clone(), summary)
+}
+
 fn print(problems: &Problems, summary: &serde_json::Value, output: Output) -> Result<(), Failure> {
     for problem in problems {
         let tone = match problem.severity {
             Severity::Error => Tone::Bad,
             Severity::Warning => Tone::Warn,
+            Severity::Note => Tone::Faint,
         };
         output.toned(tone, &problem.to_string())?;
     }
@@ -77,6 +88,6 @@ fn print(problems: &Problems, summary: &serde_json::Value, output: Output) -> Re
 }
 
 fn count(problems: &Problems) -> (usize, usize) {
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    (errors, problems.iter().count() - errors)
+    let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    (of(Severity::Error), of(Severity::Warning))
 }

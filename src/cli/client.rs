@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,7 +13,7 @@ use url::Url;
 use super::failure::{Failure, Status};
 use crate::clock::random_bytes;
 use crate::domain::{IssuerUrl, RoleName, Scalar, ScopeName, Ttl};
-use crate::net::{Client, Request, Response, Rules};
+use crate::net::{Client, NetError, Request, Response, Rules, read_ca_file};
 
 /// Longest that one request to the broker may take; the broker's own limit is shorter.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
@@ -21,17 +22,23 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
+/// Names a PEM file of authorities that vouch for the broker, beside the platform's.
+const CA_FILE: &str = "TOLLGATE_CA_FILE";
+
 /// A client that may reach any address, as its user says where to go; http only to a literal loopback address.
 pub(super) fn http_client() -> Result<Client, Failure> {
     let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<IpNet>().ok());
+    let ca_file = std::env::var_os(CA_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let failed = |error: NetError| Failure::new(Status::Failed, error.to_string());
+    let extra_roots = read_ca_file(ca_file.as_deref()).map_err(failed)?;
     Client::new(Rules {
         allow_networks: everywhere.collect(),
         insecure_loopback: true,
-        extra_roots: None,
+        extra_roots,
         timeout: REQUEST_TIMEOUT,
         max_bytes: MAX_ANSWER_BYTES,
     })
-    .map_err(|error| Failure::new(Status::Failed, error.to_string()))
+    .map_err(failed)
 }
 
 /// The body of `POST /v1/credentials`.

@@ -50,6 +50,7 @@ pub(super) fn failure_of(error: &StartError) -> Failure {
         | StartError::Bind(_)
         | StartError::Traces(_)
         | StartError::CaFile { .. }
+        | StartError::Sink(_)
         | StartError::Admin { .. } => Failure::new(Status::Failed, causes::in_full(error)),
     }
 }

@@ -1,6 +1,7 @@
 //! `issuers/*.toml`: who may vouch for an identity, and what its tokens must say.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -36,6 +37,8 @@ pub struct Issuer {
     pub max_age: Duration,
     /// Clock skew accepted, at most 60 s; 30 s unless written.
     pub skew: Duration,
+    /// PEM authorities that vouch for it beside the platform's.
+    pub ca_file: Option<PathBuf>,
     /// Private networks that this issuer may resolve to.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.

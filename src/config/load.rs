@@ -20,6 +20,7 @@ mod server;
 mod settings;
 mod sharing;
 mod signing;
+mod sink;
 mod source;
 mod store;
 mod table;
@@ -54,6 +55,17 @@ pub(super) struct Around<'a> {
     pub(super) environment: &'a BTreeMap<String, String>,
     /// All files.
     pub(super) files: &'a Files,
+    /// Whether secrets are read.
+    pub(super) secrets: Secrets,
+}
+
+/// What is done about secrets that lie outside the configuration's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrets {
+    /// They are read, and must be there.
+    Read,
+    /// They are named and not looked at: whoever reviews a configuration does not have them.
+    PassedOver,
 }
 
 /// Reads everything.

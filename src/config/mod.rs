@@ -17,6 +17,7 @@ mod reader;
 mod role;
 mod settings;
 mod signing;
+mod sink;
 mod store;
 mod table;
 mod target;
@@ -27,14 +28,15 @@ pub use issuer::{Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profil
 pub use jwks::{JWKS_LIMITS, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
 pub use role::{
-    AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, ProviderRole, Role, ScopeSpec, TableBinding,
-    TtlLimits, VaultRole, VaultScope,
+    AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, ProviderRole, Role, RoleBudget, ScopeSpec,
+    TableBinding, TtlLimits, VaultRole, VaultScope,
 };
 pub use settings::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SourceAuth,
     StoreSettings, TlsSettings,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
+pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
 pub use store::{InvalidPlace, PostgresPlace, StorePlace};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
@@ -45,7 +47,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::load::Around;
+use self::load::{Around, Secrets};
 use crate::domain::{IssuerName, RoleName, TargetName};
 use crate::secret::Fingerprint;
 
@@ -77,12 +79,32 @@ impl Config {
         directory: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(Self, Problems), Problems> {
+        Self::read(directory, environment, Secrets::Read)
+    }
+
+    /// The same without the secrets that lie outside the files; where each would come from is among the problems. What comes
+    /// of it is to be looked at and never to be served.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_without_secrets(
+        directory: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Problems), Problems> {
+        Self::read(directory, environment, Secrets::PassedOver)
+    }
+
+    fn read(
+        directory: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        secrets: Secrets,
+    ) -> Result<(Self, Problems), Problems> {
         let mut problems = Problems::default();
         let misnamed = RefCell::new(Vec::new());
         let wanted = |path: &Path| load::wanted(path, &mut misnamed.borrow_mut());
         let files = Files::read(directory, wanted, &mut problems);
         misnamed.into_inner().into_iter().for_each(|problem| problems.push(problem));
-        Self::build(&files, directory, environment, problems)
+        Self::build(&files, directory, environment, secrets, problems)
     }
 
     /// Reads `files` as if they lay in `directory`, where relative paths to other things start.
@@ -94,17 +116,18 @@ impl Config {
         directory: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(Self, Problems), Problems> {
-        Self::build(files, directory, environment, Problems::default())
+        Self::build(files, directory, environment, Secrets::Read, Problems::default())
     }
 
     fn build(
         files: &Files,
         directory: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
+        secrets: Secrets,
         mut problems: Problems,
     ) -> Result<(Self, Problems), Problems> {
         let environment = environment.into_iter().collect();
-        let around = Around { directory, environment: &environment, files };
+        let around = Around { directory, environment: &environment, files, secrets };
         let config = load::load(&around, &mut problems);
         problems.sort();
         match config {

@@ -11,6 +11,8 @@ pub enum Severity {
     Error,
     /// Legal, and risky.
     Warning,
+    /// Neither: something that was not looked at, as was asked for.
+    Note,
 }
 
 /// One problem.
@@ -52,6 +54,7 @@ impl fmt::Display for Problem {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         write!(f, "{severity}[{}] {}", self.code, self.file.display())?;
         if let Some(line) = self.line {

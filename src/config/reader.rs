@@ -214,6 +214,11 @@ impl<'a> Reader<'a> {
         self.note(Severity::Warning, key, code, message, fix);
     }
 
+    /// Records that the value of `key` was not looked at.
+    pub(super) fn pass_over(&self, key: &str, code: &'static str, message: &str, fix: &str) {
+        self.note(Severity::Note, key, code, message, fix);
+    }
+
     fn note(&self, severity: Severity, key: &str, code: &'static str, message: &str, fix: &str) {
         let span = self.table.and_then(|table| table.get(key)).map(toml::Spanned::span);
         let path = if key.is_empty() { self.path.clone() } else { place::join(&self.path, key) };

@@ -37,6 +37,19 @@ pub struct Role {
     pub sources: Vec<String>,
     /// Settings for the kind of target.
     pub provider: ProviderRole,
+    /// Whose budget its exchanges are taken from.
+    pub budget: RoleBudget,
+    /// Allowed exchanges per minute by everybody together; `limits.role_exchanges_per_minute` unless written.
+    pub per_minute: Option<u32>,
+}
+
+/// Whose budget a role's exchanges are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleBudget {
+    /// The tenant's.
+    Ordinary,
+    /// The tenant's for roles on call, which ordinary ones cannot use up.
+    OnCall,
 }
 
 /// Lifetimes of a role.

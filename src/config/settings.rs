@@ -8,8 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::sink::Sink;
 use super::{SigningSettings, StorePlace, TelemetrySettings};
-use crate::domain::{FactKey, IssuerUrl, Operation, PackageName, TenantName};
+use crate::domain::{FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
 #[derive(Debug)]
@@ -77,17 +78,19 @@ pub struct StoreSettings {
     pub previous_key_encryption_keys: Vec<SecretString>,
 }
 
-/// `[audit]`: the JSON-lines copy.
+/// `[audit]`: the copies of the audit chain.
 #[derive(Debug, Default)]
 pub struct AuditSettings {
     /// Write each event to standard output.
     pub stdout: bool,
     /// Append each event to this file.
     pub file: Option<PathBuf>,
+    /// `[audit.sinks.<name>]`.
+    pub sinks: BTreeMap<String, Sink>,
 }
 
 /// `[limits]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Requests in flight before the server sheds load; 256 unless written.
     pub concurrency: usize,
@@ -103,6 +106,35 @@ pub struct Limits {
     pub refusals_per_minute: u32,
     /// Exchanges per principal and minute; 120 unless written.
     pub exchanges_per_minute: u32,
+    /// Exchanges per tenant and minute, without those of roles on call; 30,000 unless written.
+    pub tenant_exchanges_per_minute: u32,
+    /// Allowed exchanges per role and minute, where the role's file says nothing else; 6,000 unless written.
+    pub role_exchanges_per_minute: u32,
+    /// Allowed exchanges per tenant and minute for its roles on call together; 600 unless written.
+    pub on_call_exchanges_per_minute: u32,
+    /// Look-ups (`whoami`, decisions) per principal and minute; 120 unless written.
+    pub lookups_per_minute: u32,
+    /// Look-ups and requests about leases per address and minute, whoever asks; 6,000 unless written.
+    pub peer_lookups_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            connections: 4096,
+            body_bytes: 65_536,
+            request_timeout: Duration::from_secs(30),
+            policy_timeout: Duration::from_millis(200),
+            refusals_per_minute: 60,
+            exchanges_per_minute: 120,
+            tenant_exchanges_per_minute: 30_000,
+            role_exchanges_per_minute: 6_000,
+            on_call_exchanges_per_minute: 600,
+            lookups_per_minute: 120,
+            peer_lookups_per_minute: 6_000,
+        }
+    }
 }
 
 /// `[operations]`: who may do what else than ask for a credential.
@@ -133,6 +165,8 @@ pub struct FactSource {
     pub url: String,
     /// How Tollgate authenticates.
     pub auth: Option<SourceAuth>,
+    /// Issuer entries whose identities it knows; it is asked about no others. All of them if not written.
+    pub issuers: Option<BTreeSet<IssuerName>>,
     /// JSON pointer of each fact in the answer.
     pub facts: BTreeMap<FactKey, String>,
     /// Longest the source may take; 2 s unless written.
@@ -141,6 +175,8 @@ pub struct FactSource {
     pub max_bytes: usize,
     /// How long an answer is kept; 30 s unless written.
     pub cache: Duration,
+    /// PEM authorities that vouch for it beside the platform's.
+    pub ca_file: Option<PathBuf>,
     /// Private networks that the URL may resolve to.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.

@@ -41,6 +41,8 @@ pub struct AwsTarget {
     pub client_endpoint: Option<Url>,
     /// How Tollgate proves itself.
     pub access: AwsAccess,
+    /// PEM authorities that vouch for it beside the platform's.
+    pub ca_file: Option<PathBuf>,
     /// Private networks that the endpoint may resolve to, such as those of a VPC endpoint.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.

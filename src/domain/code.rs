@@ -46,6 +46,7 @@ codes! {
     // The request, before anybody looks at who asks.
     RequestMalformed "request_malformed": "the request cannot be read", "send the documented JSON or form fields, each once and of the documented type", "tollgate exec --help";
     RequestTooLarge "request_too_large": "the request is larger than the configured limit", "send only the documented fields; a token has at most 16 KiB", "tollgate exec --help";
+    HeadersTooLarge "headers_too_large": "the request's head is larger than 64 KiB, or has more than 64 header lines", "send the job's own OIDC token, of at most 16 KiB, and few other headers", "tollgate exec --help";
     RequestIncomplete "request_incomplete": "the request's body broke off or came too slowly", "send the whole body at once; check the network between", "tollgate exec --help";
     ContentTypeUnsupported "content_type_unsupported": "the content type is not the one this endpoint reads", "send application/json to /v1/credentials and application/x-www-form-urlencoded to /token", "tollgate exec --help";
     DuplicateParameter "duplicate_parameter": "a parameter or key appears twice", "send each parameter once (RFC 6749, section 3.2)", "tollgate exec --help";
@@ -94,7 +95,7 @@ codes! {
     // The ledger.
     StoreUnavailable "store_unavailable": "the ledger cannot record, so nothing is issued", "retry; the operator checks disk space, permissions and the store", "tollgate check";
     IdempotencyConflict "idempotency_conflict": "the Idempotency-Key was used for a different request", "use one key per request, and the same body with it", "tollgate exec --help";
-    RateLimited "rate_limited": "this identity asks too often", "wait as long as Retry-After says", "tollgate whoami";
+    RateLimited "rate_limited": "the identity, its tenant, the role or the address has used up a budget", "wait as long as Retry-After says", "tollgate whoami";
 
     // Signing by a KMS.
     SigningUnavailable "signing_unavailable": "the KMS that holds the signing key does not sign", "retry; if it persists, the operator checks the KMS, whether it is sealed, and Tollgate's token there", "tollgate explain DECISION";

@@ -1,9 +1,11 @@
-//! Names that configuration and callers use: lower-case, bounded, safe to print, to log and to put in a path.
+//! Names that configuration and callers use: lower-case, bounded, safe to print, to log and to put in a path. Their text
+//! is shared: a request copies dozens of them.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest name, in bytes. Leaves room for `role:<tenant>:<role>` within the 127 bytes that GCP allows a subject.
 const MAX_NAME_BYTES: usize = 60;
@@ -59,9 +61,9 @@ fn fits(inner: Inner, name: &str) -> bool {
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident: $what:literal, $inner:ident, $grammar:literal;)+) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -74,7 +76,7 @@ macro_rules! names {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 if fits(Inner::$inner, text) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(InvalidName { what: $what, grammar: $grammar })
                 }
@@ -88,9 +90,9 @@ macro_rules! names {
             }
         }
 
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 

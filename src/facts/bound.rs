@@ -128,7 +128,7 @@ impl Bound {
             Placeholder::Attribute(name) => verified(caller, name.as_str()),
             Placeholder::Declared(key) => ask.declared.get(key).map(text),
         };
-        let answers = join_all(self.sources.iter().map(|source| source.ask(value))).await;
+        let answers = join_all(self.sources.iter().map(|source| source.ask(caller.issuer(), value))).await;
         for (source, answer) in self.sources.iter().zip(answers) {
             match answer {
                 Ok(facts) => sourced.facts.extend(

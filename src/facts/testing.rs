@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Context, Facts, IdentityInput, Input, OperationFacts, Origins, Resource};
-use crate::config::{JwtRole, JwtTarget, ProviderRole, Role, ScopeSpec, Target, TargetKind, TtlLimits};
+use crate::config::{
+    JwtRole, JwtTarget, ProviderRole, Role, RoleBudget, ScopeSpec, Target, TargetKind, TtlLimits,
+};
 use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
 use crate::identity::testing::caller;
 
@@ -16,6 +18,8 @@ pub(crate) fn role() -> Role {
     let ttl = |seconds| Ttl::from_secs(seconds).unwrap();
     let scopes = ["read", "write"];
     Role {
+        budget: RoleBudget::Ordinary,
+        per_minute: None,
         name: "deploy".parse().unwrap(),
         tenant: "default".parse().unwrap(),
         description: "for tests".into(),

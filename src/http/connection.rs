@@ -1,5 +1,7 @@
 //! One connection: handshake, requests, end, each within its time.
 
+mod outlet;
+
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,14 +22,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use self::outlet::Outlet;
 use super::peer::Peer;
 use crate::config::Limits;
 
 /// Most header lines of a request, HTTP/1.1.
 const MAX_HEADERS: usize = 64;
 
-/// Largest request head, bytes: room for a 16 KiB token and what proxies add.
-const MAX_HEAD_BYTES: u32 = 32 * 1024;
+/// Largest request head, bytes: four times what a token may have, so that one that is too large is mostly refused as such.
+const MAX_HEAD_BYTES: u32 = 64 * 1024;
 
 /// Most concurrent requests of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 32;
@@ -96,6 +99,7 @@ impl Connection {
     {
         let Self { address, router, caps, stopping, .. } = self;
         let peer = Peer { address, certificates };
+        let stream = Outlet::new(stream, router.clone(), peer.clone());
         let in_flight = Arc::new(watch::Sender::new(0));
         let idle = until_idle(in_flight.subscribe(), caps.idle);
         let service = service_fn(move |request: Request<Incoming>| {

@@ -48,6 +48,8 @@ pub(super) const fn status(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestIncomplete => StatusCode::REQUEST_TIMEOUT,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        // RFC 6585, section 5.
+        Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::ContentTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         // The key's reuse for another request: draft-ietf-httpapi-idempotency-key-header, section 2.7.
         Code::IdempotencyConflict | Code::TargetValueRefused | Code::SessionPolicyTooLarge => {
@@ -103,6 +105,7 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
     match code {
         Code::RequestMalformed
         | Code::RequestTooLarge
+        | Code::HeadersTooLarge
         | Code::RequestIncomplete
         | Code::ContentTypeUnsupported
         | Code::DuplicateParameter
@@ -159,11 +162,11 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
     }
 }
 
-/// The status of `code` at the token endpoint: 400 for every fault of the request (RFC 6749, section 5.2), but for a
-/// method that is not taken, which is no token request at all (RFC 9110, section 15.5.6).
+/// The status of `code` at the token endpoint: 400 for every fault of the request (RFC 6749, section 5.2), but for
+/// what is no token request at all: a method that is not taken (RFC 9110, section 15.5.6), a head that is too large.
 pub(super) const fn oauth_status(code: Code) -> StatusCode {
-    if matches!(code, Code::MethodNotAllowed) {
-        return StatusCode::METHOD_NOT_ALLOWED;
+    if matches!(code, Code::MethodNotAllowed | Code::HeadersTooLarge) {
+        return status(code);
     }
     match oauth_error(code) {
         OauthError::InvalidRequest

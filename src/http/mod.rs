@@ -5,7 +5,8 @@
 //! [`Leased`](crate::ledger::Leased).
 //!
 //! From the outside in, a request passes: caps of the connection, the log line, security headers, the rendering of
-//! failures, the count of what is turned away, the concurrency gate with its time limit, and one endpoint.
+//! failures, the count of what is turned away, the concurrency gate with its time limit, for look-ups the address's
+//! budget, and one endpoint.
 
 mod answer;
 mod arriving;
@@ -113,7 +114,9 @@ pub struct Listeners {
 /// What callers use, behind its limits, beside `probes`, which answer under any load.
 fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
     let gate = limits::Gate::new(&context.limits);
-    let api = endpoint::api()
+    let budgeted = from_fn_with_state(Arc::clone(&context), turned_away::admit_peer);
+    let api = endpoint::exchanges()
+        .merge(endpoint::lookups().layer(budgeted))
         .layer(from_fn_with_state(gate.clone(), limits::admit))
         .layer(from_fn_with_state(Arc::clone(&context), turned_away::count));
     let probes = probes.layer(from_fn_with_state(gate, limits::contain));

@@ -1,7 +1,7 @@
 //! One log line and one set of metrics per request.
 //!
 //! The line is an event named `request` with these fields, which are a contract:
-//! `request` (id), `method`, `route` (the matched pattern, never the raw path or query), `status`, `code` (of a
+//! `request` (id), `method` (`-` if the head could not be read), `route` (the matched pattern, never the raw path or query), `status`, `code` (of a
 //! failure), `decision`, `principal` (of a success), `peer` (the connection's address), `micros` and `bytes` (of the
 //! answer's body). Level: error for 5xx, warn for 4xx, debug for probes, info otherwise. A client that hangs up
 //! before the answer gives status 499.
@@ -25,7 +25,7 @@ use crate::domain::{DecisionId, PrincipalKey};
 use crate::telemetry::{self, InFlight};
 
 /// The header that carries the request's id. An incoming one is not read: a caller could plant it in the logs.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Status of a request whose client hung up before the answer.
 const CLIENT_GONE: u16 = 499;

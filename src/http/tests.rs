@@ -23,6 +23,7 @@ fn limits(concurrency: usize, request_timeout: Duration) -> Limits {
         policy_timeout: Duration::from_secs(1),
         refusals_per_minute: 1,
         exchanges_per_minute: 1,
+        ..Limits::default()
     }
 }
 

@@ -25,3 +25,16 @@ pub(super) async fn count(State(context): State<Arc<Context>>, request: Request,
     }
     response
 }
+
+/// Lets an address look things up as often as its budget allows.
+pub(super) async fn admit_peer(
+    State(context): State<Arc<Context>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    if let Some(address) = context.source_ip(&parts)? {
+        context.broker.admit_peer(address).map_err(Failure::request)?;
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}

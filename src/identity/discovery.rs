@@ -3,6 +3,7 @@
 //! Only a configured issuer is ever asked. The document must name that very issuer, and the key set must lie on its
 //! host or on one that the configuration lists; address and redirect rules are the client's.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,7 +14,7 @@ use super::keys::{KeySet, KeySetError};
 use crate::config::Issuer;
 use crate::domain::IssuerUrl;
 use crate::json::{self, JsonError, Limits};
-use crate::net::{Client, NetError, Request, Rules};
+use crate::net::{Client, NetError, Request, Rules, read_ca_file};
 
 /// Longest that each of the two requests may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +67,7 @@ pub(super) struct Origin {
     /// The issuer.
     pub issuer: IssuerUrl,
     jwks_hosts: Vec<String>,
+    ca_file: Option<PathBuf>,
     allow_networks: Vec<IpNet>,
     insecure_loopback: bool,
 }
@@ -75,6 +77,7 @@ impl Origin {
         Self {
             issuer: issuer.url.clone(),
             jwks_hosts: jwks_hosts.to_vec(),
+            ca_file: issuer.ca_file.clone(),
             allow_networks: issuer.allow_networks.clone(),
             insecure_loopback: issuer.insecure_loopback,
         }
@@ -88,7 +91,7 @@ impl Origin {
         Client::new(Rules {
             allow_networks: self.allow_networks.clone(),
             insecure_loopback: self.insecure_loopback,
-            extra_roots: None,
+            extra_roots: read_ca_file(self.ca_file.as_deref())?,
             timeout,
             max_bytes: MAX_DOCUMENT,
         })

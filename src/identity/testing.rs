@@ -35,6 +35,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         replay: Replay::Once,
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
+        ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
     };
@@ -52,4 +53,10 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         issued_at: now,
         expires_at: expiry(now),
     }
+}
+
+/// The same as another identity.
+pub(crate) fn caller_as(principal: &str, tenant: &str, now: Timestamp) -> Caller {
+    let caller = caller(principal, now);
+    Caller { principal: principal.parse().unwrap(), tenant: tenant.parse().unwrap(), ..caller }
 }

@@ -4,6 +4,7 @@
 //! next line that does fit says how many. The store has them all: `writer` and `seq` are the cursor to catch up from.
 //! Events hold ids, names and codes; never an input, a handle or a secret.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -58,9 +59,9 @@ pub enum About {
         /// For what; empty unless it was a credential.
         role: String,
         /// What was decided: `mint`, `lease.list`, …
-        operation: &'static str,
+        operation: Cow<'static, str>,
         /// `allow`, `would_allow`, `permit` or a refusal code.
-        result: &'static str,
+        result: Cow<'static, str>,
     },
     /// A new lease.
     Lease {
@@ -92,7 +93,7 @@ pub enum About {
     },
 }
 
-/// One line of a sink.
+/// One line of the copy.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Line {
@@ -112,7 +113,7 @@ pub(super) struct Events {
 }
 
 /// Opens or creates the file of events: not for everybody's eyes, for it says who got what; its group may ship it.
-fn appended(path: &Path) -> io::Result<File> {
+pub(super) fn private_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
@@ -131,7 +132,7 @@ impl Events {
             sinks.push(Box::new(io::stdout()));
         }
         if let Some(path) = &settings.events_file {
-            sinks.push(Box::new(appended(path)?));
+            sinks.push(Box::new(private_to_append(path)?));
         }
         if sinks.is_empty() { Ok(None) } else { Self::feeding(sinks, QUEUE).map(Some) }
     }

@@ -12,6 +12,7 @@ use super::EndHow;
 use super::counts::Counted;
 use super::kind::Kind;
 use super::record::DecisionRow;
+use super::sinks::Cursor;
 use crate::domain::{DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
@@ -52,6 +53,8 @@ intents! {
     KeepIssuerKeys => ();
     ResealIssuerKeys => bool;
     StoreCheckpoint => bool;
+    HoldSink => bool;
+    KeepCursor => Option<i64>;
     Upkeep => ();
 }
 
@@ -215,6 +218,21 @@ pub(super) struct StoreCheckpoint {
     pub(super) n: i64,
     pub(super) at: i64,
     pub(super) jws: String,
+}
+
+/// Takes the right to run a sink of events, which a server keeps as long as its session lasts; the answer is false if
+/// another server has it. Nobody asks a SQLite store, which has one server.
+#[derive(Debug)]
+pub(super) struct HoldSink {
+    pub(super) sink: String,
+}
+
+/// Notes how far a sink of events has come, and which writers are over and delivered. No place moves back. The answer is
+/// the first writer that may still have something to send; none, and nothing noted, if another server runs the sink.
+#[derive(Debug)]
+pub(super) struct KeepCursor {
+    pub(super) sink: String,
+    pub(super) cursor: Cursor,
 }
 
 /// Closes what is dead by itself and forgets what is no longer needed, a bounded amount at a time.

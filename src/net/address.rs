@@ -120,7 +120,8 @@ impl AddressRules {
         is_public(reached) || self.allow_networks.iter().any(|network| network.contains(&reached))
     }
 
-    async fn resolve(&self, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+    /// The addresses of `host` that the rules permit.
+    pub(super) async fn resolve(&self, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         let found: Vec<_> = tokio::net::lookup_host((host, 0)).await?.take(MAX_ADDRESSES).collect();
         let permitted: Vec<_> = found.iter().copied().filter(|address| self.permits(address.ip())).collect();
         match found.first() {

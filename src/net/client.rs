@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::address::{AddressRules, CheckedResolver, ResolveError};
-use super::{NetError, Request, Response, Rules};
+use super::{NetError, Request, Response, Rules, roots};
 use crate::causes;
 
 /// Longest that name resolution, TCP and TLS together may take, within the request's own limit.
@@ -31,7 +31,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Builds a client. It trusts the platform's root certificates and [`Rules::extra_roots`].
+    /// Builds a client. It trusts the platform's root certificates and [`Rules::extra_roots`], whatever the environment says.
     ///
     /// # Errors
     /// [`NetError::Setup`] without usable root certificates.
@@ -42,7 +42,7 @@ impl Client {
         let http = builder()
             .dns_resolver(CheckedResolver(Arc::clone(&addresses)))
             .connect_timeout(connect_timeout)
-            .tls_certs_merge(certificates(extra_roots.as_deref())?)
+            .tls_certs_only(roots::trusted(extra_roots.as_deref())?)
             .build()
             .map_err(|error| NetError::Setup(causes::in_full(&error)))?;
         Ok(Self { http, addresses, timeout, connect_timeout, max_bytes })
@@ -103,19 +103,6 @@ fn builder() -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-}
-
-fn certificates(pem: Option<&[u8]>) -> Result<Vec<reqwest::Certificate>, NetError> {
-    let Some(pem) = pem else { return Ok(Vec::new()) };
-    let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| {
-        NetError::Setup(format!("the extra root certificates: {}", causes::in_full(&error)))
-    })?;
-    if roots.is_empty() {
-        return Err(NetError::Setup(
-            "the extra root certificates: no certificate in the PEM text".to_owned(),
-        ));
-    }
-    Ok(roots)
 }
 
 /// Reads a body to its end, and stops at the first byte over the cap.

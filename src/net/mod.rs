@@ -1,4 +1,5 @@
-//! The one HTTP client: caps, timeouts, no redirects, no proxy from the environment, and address rules after resolution.
+//! The one HTTP client: caps, timeouts, no redirects, no proxy and no trust from the environment, and address rules after
+//! resolution.
 //!
 //! Every request that Tollgate makes itself passes here. The module must never follow a redirect, ask a proxy that nobody
 //! configured, connect to an address that was not checked, read more than its cap, or put a query, header or body into
@@ -7,6 +8,8 @@
 mod address;
 mod client;
 mod request;
+mod roots;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +20,8 @@ use ipnet::IpNet;
 
 pub use client::Client;
 pub use request::{Request, Response};
+pub use roots::read_ca_file;
+pub use stream::{DialError, Dialer, Duplex};
 
 /// What a client may reach, and how much it reads.
 #[derive(Debug, Clone)]

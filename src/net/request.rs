@@ -54,7 +54,7 @@ impl Request {
         Self::post(url, "application/x-www-form-urlencoded", form.into_bytes())
     }
 
-    /// A `POST` of `body` as it is.
+    /// A `POST` of `body`, which is of the media type `content_type`.
     pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
         let mut request = Self { method: Method::POST, body: body.into(), ..Self::get(url) };
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -18,7 +18,6 @@ mod testing;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,17 +54,6 @@ pub enum SetupError {
         /// What is wrong.
         #[source]
         source: NetError,
-    },
-    /// Its certificates cannot be read.
-    #[error("target {target}: cannot read ca_file {}", file.display())]
-    CaFile {
-        /// The target.
-        target: TargetName,
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: std::io::Error,
     },
     /// A setting that cannot become part of a request.
     #[error("target {target}: {setting} must be {grammar}")]

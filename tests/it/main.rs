@@ -63,6 +63,8 @@ mod scopes;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sinks;
+#[cfg(test)]
 mod store_faults;
 #[cfg(test)]
 mod sweep;
@@ -72,6 +74,8 @@ mod threats;
 mod token_endpoint;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod trust;
 #[cfg(test)]
 mod ttl;
 #[cfg(test)]

@@ -70,6 +70,28 @@ async fn check_says_in_json_what_it_found_and_strict_fails_on_warnings() {
     assert_eq!((&unknown["line"], &unknown["file"]), (&1.into(), &"roles/deploy.toml".into()));
 }
 
+#[tokio::test]
+async fn check_without_secrets_looks_at_everything_else_and_names_them() {
+    let site = Site::new(&[]).await;
+    let known = "{ value = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" }";
+    let settings = site.settings("").replace(known, "{ env = \"A_KEY_THAT_A_REVIEWER_LACKS\" }");
+    site.write("config/tollgate.toml", &settings);
+    let config = site.config();
+    let run = |arguments: &[&str]| {
+        let done = process::run(&[arguments, &["--config", config.to_str().unwrap()]].concat());
+        (done.status.code(), text(&done.stdout))
+    };
+    assert_eq!(run(&["check"]).0, Some(64), "a secret is missing");
+    let (status, said) = run(&["check", "--without-secrets"]);
+    assert_eq!(status, Some(0), "{said}");
+    let note = "note[secret_not_checked] tollgate.toml:9 store.key_encryption_key: \
+                the secret in A_KEY_THAT_A_REVIEWER_LACKS was not looked at";
+    assert!(said.contains(note), "{said}");
+    site.write("config/roles/deploy.toml", "colour = 1");
+    assert_eq!(run(&["check", "--without-secrets"]).0, Some(64), "everything else is looked at");
+    assert_eq!(run(&["serve", "--without-secrets"]).0, Some(64), "nothing is served without them");
+}
+
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let top = text(&process::run(&["--help"]).stdout);

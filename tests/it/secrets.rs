@@ -17,6 +17,7 @@ const SOURCE: &str = "sentinel-source-7fa1c9d2e4b8";
 const AWS_SECRET: &str = "SentinelAwsSecret0a9b8c7d6e5f4a3b2c1d0e9f";
 const AWS_SESSION: &str = "SentinelAwsSession1f2e3d4c5b6a7988776655";
 const COLLECTOR: &str = "sentinel-collector-91d5e6f7a8b0";
+const SINK: &str = "sentinel-sink-5be0cd19137e";
 const MISPLACED: &str = "sentinel-misplaced-3c6ef372fe94";
 /// What [`Site::settings`] seals with.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -62,7 +63,7 @@ impl Sentinels {
 }
 
 /// Roles for a signed token that needs a fact, and for AWS with keys of Tollgate's own.
-async fn site(source: &FactServer, aws: &FactServer, collector: &Collector) -> Site {
+async fn site(source: &FactServer, aws: &FactServer, collector: &Collector, siem: &FactServer) -> Site {
     let deploy = DEPLOY.replace("[jwt]", "sources = [\"commits\"]\n[jwt]");
     let policy = "package ci.test\n\nallow if input.context.signed == true\n";
     let open = "package ci.open\n\nallow := true\n";
@@ -87,8 +88,13 @@ async fn site(source: &FactServer, aws: &FactServer, collector: &Collector) -> S
     let traces = collector.settings(&otlp);
     let settings = format!(
         "{traces}\n[audit]\nstdout = true\nfile = \"../audit.jsonl\"\n{}\
-         auth = {{ header = \"authorization\", value = {{ value = \"Bearer {SOURCE}\" }} }}\n",
-        source.settings("commits", "signed")
+         auth = {{ header = \"authorization\", value = {{ value = \"Bearer {SOURCE}\" }} }}\n\
+         [audit.sinks.one]\nkind = \"splunk_hec\"\nurl = \"{siem}\"\ninsecure_loopback = true\n\
+         token = {{ value = \"{SINK}\" }}\n\
+         [audit.sinks.two]\nkind = \"elasticsearch\"\nurl = \"{siem}\"\ninsecure_loopback = true\nindex = \"a\"\n\
+         api_key = {{ value = \"{SINK}\" }}\n",
+        source.settings("commits", "signed"),
+        siem = siem.url(),
     );
     site.write("config/tollgate.toml", &site.settings(&settings));
     site.clock = Clock::system();
@@ -179,13 +185,16 @@ async fn failures(
 async fn leaks_nothing(format: &str) {
     let (source, aws) = (FactServer::start().await, FactServer::start().await);
     let collector = Collector::start().await;
-    let site = site(&source, &aws, &collector).await;
+    let siem = FactServer::start().await;
+    siem.says(Says::Json(format!("{{\"text\": \"{SINK}\", \"code\": 4, \"errors\": \"{SINK}\"}}")));
+    let site = site(&source, &aws, &collector, &siem).await;
     let mut sentinels = Sentinels::default();
     for (name, secret) in [
         ("source header", SOURCE),
         ("collector header", COLLECTOR),
         ("AWS secret key", AWS_SECRET),
         ("AWS session token", AWS_SESSION),
+        ("sink token", SINK),
         ("misplaced secret", MISPLACED),
     ] {
         sentinels.add(name, secret.as_bytes());
@@ -196,6 +205,11 @@ async fn leaks_nothing(format: &str) {
     successes(&site, &mut sentinels).await;
     let answers = failures(&site, &source, &aws, &mut sentinels).await;
     let metrics = site.api().get("/metrics", None).await;
+    siem.until_asked(2).await;
+    for scheme in ["Splunk", "ApiKey"] {
+        let header = format!("{scheme} {SINK}");
+        assert!(siem.seen().iter().any(|seen| seen.ends_with(&header)), "{scheme} was not sent");
+    }
     server.signal("TERM");
     assert!(server.wait().success());
 

@@ -1,14 +1,47 @@
 //! Addresses that Tollgate calls: https, unless a test says otherwise about a literal loopback address.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use url::{Host, Url};
 
+use super::Around;
+use crate::config::files::read_capped;
 use crate::config::reader::Reader;
 
 /// Where cloud machines serve their credentials: AWS, GCP and Azure, and AWS over IPv6.
 const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
+
+/// Largest file of certificates, in bytes.
+const MAX_CA_BYTES: usize = 1 << 20;
+
+/// `ca_file`: the authorities, PEM, that vouch for this endpoint beside the platform's.
+pub(super) fn ca_file(r: &mut Reader<'_>, around: &Around<'_>) -> Option<PathBuf> {
+    let written: PathBuf = r.optional("ca_file", "a path to PEM certificates")?;
+    let path = around.directory.join(written);
+    let fix = "name a file that holds the authority's certificate in PEM";
+    match read_capped(&path, MAX_CA_BYTES) {
+        Ok(pem)
+            if pem.len() <= MAX_CA_BYTES
+                && matches!(CertificateDer::pem_slice_iter(&pem).next(), Some(Ok(_))) =>
+        {
+            Some(path)
+        }
+        Ok(_) => {
+            let message = format!("{} holds no certificate in PEM", path.display());
+            r.refuse("ca_file", "bad_ca_file", &message, fix);
+            None
+        }
+        Err(error) => {
+            let message = format!("{} cannot be read: {error}", path.display());
+            r.refuse("ca_file", "bad_ca_file", &message, fix);
+            None
+        }
+    }
+}
 
 /// `insecure_loopback`, warned about.
 pub(super) fn insecure_loopback(r: &mut Reader<'_>) -> bool {

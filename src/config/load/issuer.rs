@@ -35,6 +35,7 @@ pub(super) fn issuer(
         r.required("audience", "Tollgate's own audience, such as \"https://tollgate.example\"");
     let insecure_loopback = endpoint::insecure_loopback(r);
     let allow_networks = endpoint::allow_networks(r);
+    let ca_file = endpoint::ca_file(r, around);
     let profile = profile(r);
     let keys = keys(r, around);
     let algorithms = algorithms(r);
@@ -72,6 +73,7 @@ pub(super) fn issuer(
         replay,
         max_age,
         skew,
+        ca_file,
         allow_networks,
         insecure_loopback,
     })

@@ -139,6 +139,8 @@ macro_rules! stems {
 stems! {
     /// The name of a fact source.
     SourceName: "a source's name";
+    /// The name of a sink of events.
+    SinkName: "a sink's name";
     /// The name of a target table.
     TableName: "a table's name";
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::config::files::Files;
 use crate::config::problem::{Problem, Problems};
-use crate::domain::{RoleName, nearest};
+use crate::domain::{IssuerName, RoleName, nearest};
 
 /// The folders; whatever else lies beside them is not Tollgate's.
 const FOLDERS: [&str; 3] = ["issuers", "roles", "targets"];
@@ -68,6 +68,11 @@ pub(super) fn entries<'a>(
 /// The names of all roles, whether they load or not.
 pub(super) fn role_names(files: &Files) -> BTreeSet<RoleName> {
     entries(files, "roles", "toml").filter_map(|entry| entry.name.parse().ok()).collect()
+}
+
+/// The names of all issuers, whether they load or not.
+pub(super) fn issuer_names(files: &Files) -> BTreeSet<IssuerName> {
+    entries(files, "issuers", "toml").filter_map(|entry| entry.name.parse().ok()).collect()
 }
 
 /// Refuses files that lie where they would be overlooked.

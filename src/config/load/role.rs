@@ -7,9 +7,10 @@ use super::declared;
 use super::known::{self, Known, SourceName, TableName};
 use super::provider::{self, LoginRoles};
 use super::scope;
+use super::settings::MOST;
 use crate::config::reader::{Field, Reader};
 use crate::config::template::{self, Part};
-use crate::config::{Role, ScopeSpec, TableBinding, Target, TargetKind, TargetTable, TtlLimits};
+use crate::config::{Role, RoleBudget, ScopeSpec, TableBinding, Target, TargetKind, TargetTable, TtlLimits};
 use crate::domain::{PackageName, RoleName, ScopeName, TargetName, TenantName, Ttl};
 
 /// Lifetime of a credential whose role and caller name none.
@@ -92,6 +93,8 @@ pub(super) fn role(
         r.map("scopes", "a table, such as [scopes.read]", |_, field| Some(scope::scope(&field, &parts)));
     let default_scopes = default_scopes(r, &scopes);
     let provider = provider::provider(r, &parts, login_roles);
+    let budget = budget(r);
+    let per_minute = r.section("limits", "{ per_minute = 30 }", per_minute).flatten();
     scope::check_all(r, &scopes);
 
     Some(Role {
@@ -112,6 +115,8 @@ pub(super) fn role(
         declared,
         sources,
         provider: provider?,
+        budget,
+        per_minute,
     })
 }
 
@@ -203,6 +208,15 @@ fn ttl(r: &mut Reader<'_>) -> Option<TtlLimits> {
         None => Ttl::from_secs(DEFAULT_TTL_SECS).map_or(max, |default| default.min(max)),
     };
     Some(TtlLimits { default, max })
+}
+
+fn budget(r: &mut Reader<'_>) -> RoleBudget {
+    let words = [("ordinary", RoleBudget::Ordinary), ("on_call", RoleBudget::OnCall)];
+    r.choice("budget", "\"on_call\"", &words).unwrap_or(RoleBudget::Ordinary)
+}
+
+fn per_minute(r: &mut Reader<'_>) -> Option<u32> {
+    r.integer("per_minute", "a whole number", &(1..=MOST))
 }
 
 fn policies(r: &mut Reader<'_>) -> Vec<PackageName> {

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::Around;
+use super::{Around, Secrets};
 use crate::config::files::read_capped;
 use crate::config::reader::{Field, Reader};
 
 /// Largest secret, in bytes.
 const MAX_SECRET_BYTES: usize = 64 << 10;
+
+/// What stands in for a secret that is not looked at: it passes every check on a secret's form, and opens nothing, as no
+/// configuration that holds it can be served.
+const STAND_IN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// How to write a secret.
 pub(super) const EXPECTED: &str = r#"{ env = "VARIABLE" } or { file = "path" }"#;
@@ -34,6 +38,9 @@ pub(super) fn secret(field: &Field<'_>, around: &Around<'_>) -> Option<SecretStr
         }
         let found = match (value, file, variable) {
             (Some(value), _, _) => value,
+            (None, file, variable) if around.secrets == Secrets::PassedOver => {
+                return Some(passed_over(r, file, variable));
+            }
             (_, Some(file), _) => from_file(r, &around.directory.join(file))?,
             (_, _, Some(name)) => from_environment(r, &name, around)?,
             (None, None, None) => return None,
@@ -45,6 +52,29 @@ pub(super) fn secret(field: &Field<'_>, around: &Around<'_>) -> Option<SecretStr
         Some(SecretString::from(found))
     };
     field.table(read).flatten()
+}
+
+/// Says where the secret would come from, and gives what stands in for it.
+fn passed_over(r: &Reader<'_>, file: Option<PathBuf>, variable: Option<String>) -> SecretString {
+    let place = match (file, variable) {
+        (Some(file), _) => format!("the file {}", file.display()),
+        (None, Some(name)) => shown(&name).to_owned(),
+        (None, None) => "its place".to_owned(),
+    };
+    let message = format!("the secret in {place} was not looked at");
+    r.pass_over(
+        "",
+        "secret_not_checked",
+        &message,
+        "run the check without --without-secrets where Tollgate runs",
+    );
+    STAND_IN.into()
+}
+
+/// The variable's name, unless it does not look like one: a secret pasted here by mistake must not reach a log.
+fn shown(name: &str) -> &str {
+    let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.bytes().all(fits) { name } else { "this variable" }
 }
 
 fn from_file(r: &Reader<'_>, path: &Path) -> Option<String> {
@@ -75,10 +105,7 @@ fn from_file(r: &Reader<'_>, path: &Path) -> Option<String> {
 fn from_environment(r: &Reader<'_>, name: &str, around: &Around<'_>) -> Option<String> {
     let found = around.environment.get(name);
     if found.is_none() {
-        // Not quoted unless it looks like a name: a secret pasted here by mistake must not reach a log.
-        let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-        let shown = if name.bytes().all(fits) { name } else { "this variable" };
-        let message = format!("{shown} is not set in Tollgate's environment");
+        let message = format!("{} is not set in Tollgate's environment", shown(name));
         r.refuse("env", "secret_unset", &message, "set it, or write { file = \"path\" }");
     }
     found.cloned()

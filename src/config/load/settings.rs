@@ -8,14 +8,19 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::known::SourceName;
-use super::{Around, operations, server, signing, source, store, telemetry};
+use super::known::{SinkName, SourceName};
+use super::{Around, operations, server, signing, sink, source, store, telemetry};
 use crate::config::reader::Reader;
 use crate::config::{
     AuditSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings, SigningSettings,
-    StoreSettings, TelemetrySettings,
+    Sink, StoreSettings, TelemetrySettings,
 };
 use crate::domain::TenantName;
+
+/// Most sinks: each reads the store and holds a batch of records.
+const MAX_SINKS: usize = 8;
+/// Most of anything per minute.
+pub(super) const MOST: i64 = 10_000_000;
 
 /// `tollgate.toml` so far as it could be read.
 #[derive(Default)]
@@ -26,7 +31,7 @@ pub(super) struct Draft {
     pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
     store: Option<StoreSettings>,
     signing: Option<SigningSettings>,
-    audit: AuditSettings,
+    audit: Option<AuditSettings>,
     telemetry: Option<TelemetrySettings>,
     limits: Option<Limits>,
     zone: Option<TimeZone>,
@@ -48,7 +53,7 @@ impl Draft {
             server: self.server?,
             store: self.store?,
             signing: self.signing?,
-            audit: self.audit,
+            audit: self.audit?,
             telemetry: self.telemetry?,
             limits: self.limits?,
             zone: self.zone?,
@@ -74,7 +79,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         server,
         store: r.section("store", "a table", |r| store::store(r, around)).flatten(),
         signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
-        audit: r.section("audit", "a table", |r| audit(r, around)).unwrap_or_default(),
+        audit: r.section("audit", "a table", |r| audit(r, around)).flatten(),
         telemetry: r.section("telemetry", "a table", |r| telemetry::telemetry(r, around, proxied)).flatten(),
         limits: r.section("limits", "a table", limits),
         zone: r.section("time", "a table", zone).flatten(),
@@ -95,28 +100,54 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     draft
 }
 
-fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> AuditSettings {
+fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {
     let file = r.optional::<PathBuf>("file", "a path, such as \"/var/log/tollgate/audit.jsonl\"");
-    AuditSettings { stdout: r.flag("stdout"), file: file.map(|file| around.directory.join(file)) }
+    let stdout = r.flag("stdout");
+    let expected = "a table, such as [audit.sinks.siem]";
+    let sinks: BTreeMap<SinkName, Option<Sink>> =
+        r.map("sinks", expected, |_, field| Some(field.table(|r| sink::sink(r, around)).flatten()));
+    if sinks.len() > MAX_SINKS {
+        let message = format!("{} sinks are more than the {MAX_SINKS} that one server feeds", sinks.len());
+        r.refuse("sinks", "too_many", &message, "let one receiver pass the records on");
+    }
+    // A broken sink is not an absent one.
+    let sinks = sinks
+        .into_iter()
+        .map(|(name, sink)| Some((name.as_str().to_owned(), sink?)))
+        .collect::<Option<_>>()?;
+    Some(AuditSettings { stdout, file: file.map(|file| around.directory.join(file)), sinks })
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {
     let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
     let millis = |from, to| Duration::from_millis(from)..=Duration::from_millis(to);
+    let usual = Limits::default();
     let number = "a whole number";
+    let mut per_minute = |key, most, usual| r.integer(key, number, &(1..=most)).unwrap_or(usual);
+    let refusals_per_minute = per_minute("refusals_per_minute", 100_000, usual.refusals_per_minute);
+    let exchanges_per_minute = per_minute("exchanges_per_minute", MOST, usual.exchanges_per_minute);
+    let tenant_exchanges_per_minute =
+        per_minute("tenant_exchanges_per_minute", MOST, usual.tenant_exchanges_per_minute);
+    let role_exchanges_per_minute =
+        per_minute("role_exchanges_per_minute", MOST, usual.role_exchanges_per_minute);
+    let on_call_exchanges_per_minute =
+        per_minute("on_call_exchanges_per_minute", MOST, usual.on_call_exchanges_per_minute);
+    let lookups_per_minute = per_minute("lookups_per_minute", MOST, usual.lookups_per_minute);
+    let peer_lookups_per_minute = per_minute("peer_lookups_per_minute", MOST, usual.peer_lookups_per_minute);
+    let (request, policy) = (usual.request_timeout, usual.policy_timeout);
     Limits {
-        concurrency: r.integer("concurrency", number, &(1..=65_536)).unwrap_or(256),
-        connections: r.integer("connections", number, &(1..=1_000_000)).unwrap_or(4096),
-        body_bytes: r.integer("body_bytes", number, &(1024..=1_048_576)).unwrap_or(65_536),
-        request_timeout: r.duration("request_timeout", "\"30s\"", Duration::from_secs(30), &seconds(1, 300)),
-        policy_timeout: r.duration(
-            "policy_timeout",
-            "\"200ms\"",
-            Duration::from_millis(200),
-            &millis(1, 10_000),
-        ),
-        refusals_per_minute: r.integer("refusals_per_minute", number, &(1..=100_000)).unwrap_or(60),
-        exchanges_per_minute: r.integer("exchanges_per_minute", number, &(1..=1_000_000)).unwrap_or(120),
+        concurrency: r.integer("concurrency", number, &(1..=65_536)).unwrap_or(usual.concurrency),
+        connections: r.integer("connections", number, &(1..=1_000_000)).unwrap_or(usual.connections),
+        body_bytes: r.integer("body_bytes", number, &(1024..=1_048_576)).unwrap_or(usual.body_bytes),
+        request_timeout: r.duration("request_timeout", "\"30s\"", request, &seconds(1, 300)),
+        policy_timeout: r.duration("policy_timeout", "\"200ms\"", policy, &millis(1, 10_000)),
+        refusals_per_minute,
+        exchanges_per_minute,
+        tenant_exchanges_per_minute,
+        role_exchanges_per_minute,
+        on_call_exchanges_per_minute,
+        lookups_per_minute,
+        peer_lookups_per_minute,
     }
 }
 

@@ -1,15 +1,16 @@
 //! `[sources.<name>]`: verified facts over HTTP.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::{Around, endpoint, secret};
+use super::{Around, endpoint, known, layout, secret};
 use crate::config::reader::{Field, Reader};
 use crate::config::{FactSource, SourceAuth, origin, template};
-use crate::domain::FactKey;
+use crate::domain::{FactKey, IssuerName};
 
 /// Headers that the HTTP client sets itself; to set them twice is to smuggle.
 pub(super) const OWN_HEADERS: [&str; 5] =
@@ -28,6 +29,11 @@ pub(super) fn source(r: &mut Reader<'_>, around: &Around<'_>) -> Option<FactSour
         Some(field) => field.table(|r| auth(r, around)).flatten().map(Some),
         None => Some(None),
     };
+    // As with `auth`: a source must not be asked about identities that it was not to be told of.
+    let issuers = match r.get("issuers", "a list of files in issuers/, such as [\"github\"]") {
+        Some(field) => issuers(&field, around).map(Some),
+        None => Some(None),
+    };
     let facts =
         r.need("facts", FACTS).map(|field| field.entries(|key, field| fact(key, &field))).unwrap_or_default();
     if facts.is_empty() && r.has("facts") {
@@ -38,17 +44,44 @@ pub(super) fn source(r: &mut Reader<'_>, around: &Around<'_>) -> Option<FactSour
     let timeout = r.duration("timeout", "\"2s\"", Duration::from_secs(2), &timeout);
     let max_bytes = r.integer("max_bytes", "a whole number", &(64..=1_048_576)).unwrap_or(65_536);
     let cache = r.duration("cache", "\"30s\"", Duration::from_secs(30), &cache);
+    let ca_file = endpoint::ca_file(r, around);
     let allow_networks = endpoint::allow_networks(r);
     Some(FactSource {
         url: url?,
         auth: auth?,
+        issuers: issuers?,
         facts,
         timeout,
         max_bytes,
         cache,
+        ca_file,
         allow_networks,
         insecure_loopback,
     })
+}
+
+/// The issuers whose identities the source knows.
+fn issuers(field: &Field<'_>, around: &Around<'_>) -> Option<BTreeSet<IssuerName>> {
+    let items = field.items()?;
+    if items.is_empty() {
+        field.refuse(
+            "empty_list",
+            "the source would never be asked",
+            "remove the key to ask it about everybody",
+        );
+    }
+    let configured: BTreeSet<IssuerName> = layout::issuer_names(around.files);
+    let mut names = BTreeSet::new();
+    for item in &items {
+        let name = item.parse::<IssuerName>()?;
+        if !configured.contains(&name) {
+            let message = format!("there is no issuer `{name}`");
+            let fix = known::fix(name.as_str(), configured.iter().map(IssuerName::as_str), "an issuer");
+            item.refuse("unknown_issuer", &message, &fix);
+        }
+        names.insert(name);
+    }
+    Some(names)
 }
 
 /// One fact: where its value stands in the answer.

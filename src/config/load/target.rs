@@ -1,7 +1,7 @@
 //! `targets/*.toml`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::audience::Audience;
@@ -46,6 +46,7 @@ fn aws_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Option<
     );
     let client_endpoint = endpoint::url(r, "client_endpoint", "the URL that callers use", insecure_loopback);
     let access = access(r, around);
+    let ca_file = endpoint::ca_file(r, around);
     let allow_networks = endpoint::allow_networks(r);
     let region = region?;
     let partition = match (aws::partition_of_region(&region), partition) {
@@ -66,6 +67,7 @@ fn aws_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Option<
         endpoint,
         client_endpoint,
         access: access?,
+        ca_file,
         allow_networks,
         insecure_loopback,
     }))
@@ -115,7 +117,7 @@ fn vault_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Optio
     let mount: Option<String> = r.optional("mount", "the mount of the JWT auth method, such as \"jwt\"");
     let audience: Option<Audience> =
         r.required("audience", "the audience of the Vault role, such as \"https://vault.example\"");
-    let ca_file: Option<PathBuf> = r.optional("ca_file", "a path to PEM certificates");
+    let ca_file = endpoint::ca_file(r, around);
     let allow_networks = endpoint::allow_networks(r);
     let mount = mount.unwrap_or_else(|| "jwt".to_owned());
     for (key, path) in [("mount", Some(&mount)), ("namespace", namespace.as_ref())] {
@@ -134,7 +136,7 @@ fn vault_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Optio
         namespace,
         mount,
         audience: audience?.0,
-        ca_file: ca_file.map(|path| around.directory.join(path)),
+        ca_file,
         allow_networks,
         insecure_loopback,
     }))

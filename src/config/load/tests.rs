@@ -5,6 +5,7 @@ mod roles;
 mod settings;
 mod shipped;
 mod signing;
+mod sinks;
 mod tables;
 mod targets;
 mod telemetry;

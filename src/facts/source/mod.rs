@@ -6,7 +6,7 @@
 mod answer;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use url::Url;
 use crate::causes;
 use crate::clock::Clock;
 use crate::config::{FactSource, SourceAuth};
-use crate::domain::{FactKey, Scalar};
-use crate::net::{Client, NetError, Request, Rules};
+use crate::domain::{FactKey, IssuerName, Scalar};
+use crate::net::{Client, NetError, Request, Rules, read_ca_file};
 
 pub use template::InvalidTemplate;
 pub(super) use template::Placeholder;
@@ -43,6 +43,7 @@ const ENTRY_BYTES: usize = 128;
 pub(super) struct Source {
     name: String,
     url: Template,
+    issuers: Option<BTreeSet<IssuerName>>,
     headers: HeaderMap,
     pointers: BTreeMap<FactKey, String>,
     timeout: Duration,
@@ -96,6 +97,8 @@ pub(super) enum SourceError {
     Status(StatusCode),
     #[error(transparent)]
     Answer(#[from] answer::BadAnswer),
+    #[error("it knows nothing of identities of the issuer {0}, and was not asked")]
+    NotItsIssuer(IssuerName),
     /// The failure of a request that several asked for at once.
     #[error("{0}")]
     Shared(Arc<SourceError>),
@@ -109,13 +112,14 @@ impl Source {
         let rules = Rules {
             allow_networks: source.allow_networks.clone(),
             insecure_loopback: source.insecure_loopback,
-            extra_roots: None,
+            extra_roots: read_ca_file(source.ca_file.as_deref()).map_err(InvalidSource::Client)?,
             timeout: source.timeout,
             max_bytes: source.max_bytes,
         };
         Ok(Self {
             name: name.to_owned(),
             url: Template::parse(&source.url)?,
+            issuers: source.issuers.clone(),
             headers: headers(source.auth.as_ref())?,
             pointers: source.facts.clone(),
             timeout: source.timeout,
@@ -135,11 +139,18 @@ impl Source {
         self.pointers.keys()
     }
 
-    /// Every fact of the source, for the request whose values `value` gives.
+    /// Every fact of the source about an identity of `issuer`, for the request whose values `value` gives.
+    ///
+    /// Another platform's source is not asked: it would hear of paths that are not its own, and what it says of them would be
+    /// about somebody else's.
     pub(super) async fn ask(
         &self,
+        issuer: &IssuerName,
         value: impl Fn(&Placeholder) -> Option<String>,
     ) -> Result<Arc<BTreeMap<FactKey, Scalar>>, SourceError> {
+        if self.issuers.as_ref().is_some_and(|issuers| !issuers.contains(issuer)) {
+            return Err(SourceError::NotItsIssuer(issuer.clone()));
+        }
         let url = self.url.render(value)?;
         let answer = match &self.cache {
             None => self.fetch(url).await?,

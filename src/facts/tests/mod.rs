@@ -71,6 +71,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
             policy_timeout: Duration::from_secs(1),
             refusals_per_minute: 1,
             exchanges_per_minute: 1,
+            ..Limits::default()
         },
         zone: TimeZone::get("Europe/Berlin").unwrap(),
         denials: DenialDetail::Reasons,

@@ -10,10 +10,12 @@ fn source(keys: &[&str]) -> FactSource {
     FactSource {
         url: "https://facts.example/{repository_id}".into(),
         auth: None,
+        issuers: None,
         facts: keys.iter().map(|key| (key.parse().unwrap(), format!("/{key}"))).collect(),
         timeout: Duration::from_secs(1),
         max_bytes: 1024,
         cache: Duration::ZERO,
+        ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
     }

@@ -63,10 +63,12 @@ impl Upstream {
         FactSource {
             url: format!("{}{path}", self.url),
             auth: None,
+            issuers: None,
             facts: [("commit_signed".parse().unwrap(), "/verification/verified".to_owned())].into(),
             timeout: PATIENT,
             max_bytes: 256,
             cache: Duration::ZERO,
+            ca_file: None,
             allow_networks: Vec::new(),
             insecure_loopback: true,
         }
@@ -106,6 +108,20 @@ async fn a_source_gives_its_facts_and_is_their_origin() {
     assert!(facts.failed().is_empty());
     let seen = upstream.seen.lock().unwrap().clone();
     assert_eq!(seen, [("/repos/acme/shop/commits/main?id=acme%2Fshop".into(), Some("secret".into()))]);
+}
+
+#[tokio::test]
+async fn p_11_a_source_is_not_asked_about_another_platforms_identities_and_its_facts_are_not_there() {
+    let upstream = Upstream::with(200, SIGNED).await;
+    let mut source = upstream.source("/{branch}");
+    source.issuers = Some(["gitlab".parse().unwrap()].into());
+    let why = failure(source).await;
+    assert_eq!(why, "it knows nothing of identities of the issuer github, and was not asked");
+    assert!(upstream.asked().is_empty());
+    let mut source = upstream.source("/{branch}");
+    source.issuers = Some(["github".parse().unwrap()].into());
+    let facts = gather(&gatherer(&asking(vec![("commits", source)])), &ask()).await.unwrap();
+    assert_eq!(facts.input().context.facts["commit_signed"], json!(true));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod leases;
 mod metadata;
 mod metrics;
 mod token;
+mod unreadable;
 mod whoami;
 
 use std::str::FromStr;
@@ -16,27 +17,34 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 pub(super) use fallback::{method_not_allowed, not_found};
 pub use metadata::JWKS_MAX_AGE;
+pub(super) use unreadable::{PATH as UNREADABLE, Unreadable};
 
 use super::Context;
 use crate::domain::{Code, Refusal};
 
-/// What callers use; under the concurrency gate.
-pub(super) fn api() -> Router<Arc<Context>> {
+/// What looks something up or looks after it, with a budget per address; exchanges have theirs further in.
+pub(super) fn lookups() -> Router<Arc<Context>> {
     Router::new()
-        .route("/token", post(token::post))
-        .route("/v1/credentials", post(credentials::post))
         .route("/v1/whoami", get(whoami::get))
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
         .route("/v1/decisions/{id}", get(decisions::get))
+}
+
+/// What asks for a credential, and what anybody may read. Like look-ups, under the concurrency gate.
+pub(super) fn exchanges() -> Router<Arc<Context>> {
+    Router::new()
+        .route("/token", post(token::post))
+        .route("/v1/credentials", post(credentials::post))
         .route("/.well-known/openid-configuration", get(metadata::openid))
         .route("/.well-known/oauth-authorization-server", get(metadata::oauth))
         .route("/jwks", get(metadata::jwks))
         .route("/federation/.well-known/openid-configuration", get(metadata::federation_openid))
         .route("/federation/jwks", get(metadata::federation_jwks))
+        .route(UNREADABLE, any(unreadable::any))
 }
 
 /// What a load balancer asks; tells nobody anything else.
@@ -67,7 +75,8 @@ mod tests {
     #[test]
     fn paths_do_not_collide() {
         // A collision panics while the router is built.
-        let _ = (api().merge(probes()), api().merge(operations()));
+        let _ = exchanges().merge(lookups()).merge(probes());
+        let _ = exchanges().merge(lookups()).merge(operations());
     }
 
     #[test]

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{any, get};
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::config::TlsSettings;
+use crate::http::endpoint::{UNREADABLE, Unreadable};
 use crate::http::{Peer, TlsError};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -136,13 +138,40 @@ async fn s_07_takes_no_more_connections_than_allowed() {
     read_until(&mut second, "127.0.0.1").await;
 }
 
+/// A router that says why a head could not be read.
+fn frank() -> Router {
+    let frank = |Extension(peer): Extension<Peer>, Extension(Unreadable(refusal)): Extension<Unreadable>| async move {
+        (StatusCode::IM_A_TEAPOT, format!("{} from {}", refusal.code, peer.address.ip()))
+    };
+    hello().route(UNREADABLE, any(frank))
+}
+
 #[tokio::test]
-async fn s_07_refuses_a_head_that_is_too_large() {
-    let server = start(None, caps(), hello()).await;
+async fn s_07_a_head_that_is_too_large_is_refused_by_the_router_and_not_by_the_library() {
+    let server = start(None, caps(), frank()).await;
+    let token = |bytes: usize| format!("x: {}\r\n", "a".repeat(bytes));
+    let lines = "x: y\r\n".repeat(65);
+    for headers in [token(70_000), token(1 << 20), lines] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        let answer = exchange(&mut stream, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 418 I'm a teapot\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nheaders_too_large from 127.0.0.1"), "{answer}");
+    }
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let request = format!("GET / HTTP/1.1\r\nauthorization: Bearer {}\r\n\r\n", "a".repeat(40_000));
-    let answer = exchange(&mut stream, request.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let fits = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", token(60_000));
+    let answer = exchange(&mut stream, fits.as_bytes()).await;
+    assert!(answer.ends_with("hello 127.0.0.1"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_http_is_refused_by_the_router_too_after_a_good_request() {
+    let server = start(None, caps(), frank()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(REQUEST).await.unwrap();
+    read_until(&mut stream, "127.0.0.1").await;
+    let answer = exchange(&mut stream, b"GET / HTTP/1.1\r\nno colon\r\n\r\n").await;
+    assert!(answer.ends_with("request_malformed from 127.0.0.1"), "{answer}");
 }
 
 /// A router whose requests say that they began, and end when let go.

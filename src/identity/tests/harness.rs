@@ -40,6 +40,7 @@ pub(in crate::identity) fn entry(name: &str) -> Issuer {
         replay: Replay::Once,
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
+        ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
     }

@@ -8,6 +8,7 @@ use crate::ledger::intent::{KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
 use crate::ledger::kind::Kind;
 use crate::ledger::record::DecisionRow;
 use crate::ledger::rows::StoredKey;
+use crate::ledger::sinks::Cursor;
 use crate::secret::Fingerprint;
 
 use super::held::Held;
@@ -42,6 +43,7 @@ pub(super) struct Added {
     pub(super) issuer_keys: Vec<KeepIssuerKeys>,
     pub(super) resealed: Vec<ResealIssuerKeys>,
     pub(super) checkpoints: Vec<StoreCheckpoint>,
+    pub(super) cursors: Vec<(String, Cursor)>,
 }
 
 /// What the steps of a batch work on.
@@ -68,6 +70,11 @@ impl Batch {
     /// The chain's head, this batch included.
     pub(super) const fn head(&self) -> Head {
         self.head
+    }
+
+    /// True if it gives the stream of events something new.
+    pub(super) fn grew(&self) -> bool {
+        !self.added.records.is_empty() || !self.added.checkpoints.is_empty()
     }
 
     /// The lines for the sinks, once it is committed.
@@ -124,8 +131,8 @@ impl Batch {
             decision: row.id,
             principal: row.principal.clone(),
             role: row.role.clone(),
-            operation: row.operation,
-            result: row.outcome,
+            operation: row.operation.into(),
+            result: row.outcome.into(),
         });
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{PgConnection, Row};
 
 use super::batch::{Batch, Record};
-use super::flush_held;
+use super::{flush_held, sinks};
 use crate::ledger::counts::Counted;
 use crate::ledger::intent::{KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
 use crate::ledger::record::{DecisionRow, Text};
@@ -31,6 +31,7 @@ pub(super) async fn flush(
     issuer_keys(connection, &added.issuer_keys).await?;
     resealed(connection, &added.resealed).await?;
     checkpoints(connection, &added.checkpoints).await?;
+    sinks::flush(connection, &added.cursors).await?;
     Ok(new)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::sinks::Running;
 use crate::ledger::rows::StoredKey;
 
 /// Rows of one table by their key.
@@ -87,6 +88,7 @@ pub(super) struct Held {
     /// Sealed, by issuer.
     pub(super) issuer_keys: HashMap<String, Vec<u8>>,
     pub(super) last_checkpoint: i64,
+    pub(super) sinks: Running,
 }
 
 /// A row of `replay`.

@@ -8,6 +8,7 @@ use super::held::{Attempt, Authorisation, Claim, Held, Lease, Planned};
 use super::lock;
 use super::needs::{Also, Needs};
 use super::queries::stored_keys;
+use super::sinks;
 
 /// Authorisations closed per call of upkeep.
 const EXPIRED_PER_CALL: i64 = 256;
@@ -25,6 +26,7 @@ pub(super) async fn load(connection: &mut PgConnection, mut needs: Needs, now: i
         let last = sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM checkpoints");
         held.last_checkpoint = last.fetch_one(&mut *connection).await?;
     }
+    held.sinks = sinks::load(connection, &needs.sinks).await?;
     if needs.wants(Also::Epoch) {
         held.epoch = sqlx::query_scalar("SELECT epoch FROM store").fetch_one(&mut *connection).await?;
     }

@@ -89,7 +89,7 @@ pub(super) async fn live_leases(connection: &mut PgConnection, now: i64) -> sqlx
 }
 
 /// The writers whose sessions are alive.
-async fn live_writers(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub(super) async fn live_writers(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     let held = sqlx::query_scalar(
         "SELECT objid::bigint FROM pg_locks
          WHERE locktype = 'advisory' AND classid::bigint = $1 AND objsubid = 2 AND granted

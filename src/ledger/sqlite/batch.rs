@@ -29,6 +29,7 @@ pub(in crate::ledger) struct Batch<'t> {
     new_frames: HashMap<Fingerprint, i64>,
     lines: Option<Vec<Line>>,
     authorised: i64,
+    grew: bool,
 }
 
 /// What a committed batch leaves for the writer.
@@ -37,6 +38,8 @@ pub(super) struct Committed {
     pub(super) new_frames: HashMap<Fingerprint, i64>,
     pub(super) lines: Vec<Line>,
     pub(super) authorised: i64,
+    /// True if the stream of events has something new.
+    pub(super) grew: bool,
 }
 
 impl<'t> Batch<'t> {
@@ -48,12 +51,13 @@ impl<'t> Batch<'t> {
         with_lines: bool,
     ) -> Self {
         let lines = with_lines.then(Vec::new);
-        Self { transaction, head, now, known_frames, new_frames: HashMap::new(), lines, authorised: 0 }
+        let new_frames = HashMap::new();
+        Self { transaction, head, now, known_frames, new_frames, lines, authorised: 0, grew: false }
     }
 
     pub(super) fn into_committed(self) -> Committed {
-        let Self { head, new_frames, lines, authorised, .. } = self;
-        Committed { head, new_frames, lines: lines.unwrap_or_default(), authorised }
+        let Self { head, new_frames, lines, authorised, grew, .. } = self;
+        Committed { head, new_frames, lines: lines.unwrap_or_default(), authorised, grew }
     }
 
     /// The batch's time, Unix milliseconds.
@@ -103,6 +107,7 @@ impl<'t> Batch<'t> {
             body
         ])?;
         self.head = Head { writer, seq, hash };
+        self.grew = true;
         if let Some(lines) = &mut self.lines {
             let (tenant, hash, about) = (tenant.to_owned(), hash.to_string(), about());
             lines.push(Line::Event(Box::new(Event { writer, seq, at: time(at), kind, tenant, hash, about })));
@@ -126,8 +131,9 @@ impl<'t> Batch<'t> {
         self.append(&entry, || about(raw))
     }
 
-    /// Hands a line to the sinks that is no record of the chain.
+    /// Hands a line to the copies that is no record of the chain.
     pub(super) fn push(&mut self, line: Line) {
+        self.grew = true;
         if let Some(lines) = &mut self.lines {
             lines.push(line);
         }
@@ -170,8 +176,8 @@ impl<'t> Batch<'t> {
                 decision: row.id,
                 principal: row.principal.clone(),
                 role: row.role.clone(),
-                operation: row.operation,
-                result: row.outcome,
+                operation: row.operation.into(),
+                result: row.outcome.into(),
             }
         })
     }

@@ -4,6 +4,7 @@
 //! lose a commit at power loss must not be believed durable.
 
 mod batch;
+mod cursors;
 mod decisions;
 mod durability;
 mod issue;
@@ -11,9 +12,11 @@ pub(in crate::ledger) mod keys;
 mod leases;
 mod notes;
 pub(in crate::ledger) mod open;
+mod patience;
 pub(in crate::ledger) mod queries;
 mod reader;
 mod reserve;
+pub(in crate::ledger) mod stream;
 mod upkeep;
 mod writer;
 
@@ -24,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::batch::Batch;
 use self::writer::{Message, Pending, Writer};
@@ -54,6 +57,7 @@ pub(super) struct Store {
     thread: Option<JoinHandle<()>>,
     reader: Reader,
     head: Arc<arc_swap::ArcSwap<Head>>,
+    commits: watch::Receiver<()>,
     durability: FileDurability,
     id: [u8; 16],
     earlier: i64,
@@ -77,11 +81,12 @@ impl Store {
         let (queue, messages) = mpsc::channel(QUEUE);
         let (writer, id) = Writer::start(opened, path, settings, clock, in_flight)?;
         let head = writer.shared_head();
+        let commits = writer.commits();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
             .map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, durability, id, earlier })
+        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, commits, durability, id, earlier })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -118,6 +123,11 @@ impl Store {
     pub(super) async fn unleased(&self, now: i64) -> Result<Vec<UnleasedRow>, LedgerError> {
         let before = self.earlier;
         self.reader.read(move |connection| Ok(queries::unleased(connection, now, before)?)).await
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
     }
 
     /// The store's own id.

@@ -27,6 +27,7 @@ const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
     M::up(include_str!("../../../migrations/sqlite/0005_keys.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0006_sink_cursors.sql")),
 ];
 
 /// The writer's connection with the lock that keeps other servers away.

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{Batch, Committed};
 use super::open::Opened;
+use super::patience::Patience;
 use super::reserve::Reserve;
 use super::{Apply, notes, upkeep};
 use crate::clock::Clock;
@@ -104,8 +105,10 @@ pub(super) struct Writer {
     shared_head: Arc<ArcSwap<Head>>,
     frames: HashMap<Fingerprint, i64>,
     reserve: Reserve,
+    patience: Patience,
     sweep: upkeep::Sweep,
     events: Option<Events>,
+    commits: watch::Sender<()>,
     clock: Clock,
     in_flight: Exchanges,
     /// Held until the connection is closed: fields are dropped in this order.
@@ -130,6 +133,7 @@ impl Writer {
         let reserve = Reserve::lay(path, settings, &connection);
         let mut events =
             Events::start(settings).map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
+        let patience = Patience::new(settings.busy_timeout);
         let now = clock.now().as_millisecond();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (head, store) = notes::register_writer(&transaction, now)?;
@@ -146,26 +150,32 @@ impl Writer {
         let shared_head = Arc::new(ArcSwap::from_pointee(head));
         let frames = HashMap::new();
         let sweep = upkeep::Sweep::default();
-        Ok((
-            Self {
-                connection,
-                head,
-                shared_head,
-                frames,
-                reserve,
-                sweep,
-                events,
-                clock,
-                in_flight,
-                _lock: lock,
-            },
-            store,
-        ))
+        let commits = watch::Sender::new(());
+        let writer = Self {
+            connection,
+            head,
+            shared_head,
+            frames,
+            reserve,
+            patience,
+            sweep,
+            events,
+            commits,
+            clock,
+            in_flight,
+            _lock: lock,
+        };
+        Ok((writer, store))
     }
 
     /// The newest durable head, for checkpoints.
     pub(super) fn shared_head(&self) -> Arc<ArcSwap<Head>> {
         Arc::clone(&self.shared_head)
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.subscribe()
     }
 
     /// Writes until nobody can ask any more.
@@ -227,7 +237,9 @@ impl Writer {
         if works.is_empty() {
             return;
         }
-        let Err(error) = self.commit(&mut works) else {
+        let committed = self.commit(&mut works);
+        self.patience.learn(&self.connection, committed.as_ref().err());
+        let Err(error) = committed else {
             for work in works {
                 work.settle(Ok(()));
             }
@@ -287,7 +299,7 @@ impl Writer {
     }
 
     fn keep(&mut self, committed: Committed) {
-        let Committed { head, new_frames, lines, authorised } = committed;
+        let Committed { head, new_frames, lines, authorised, grew } = committed;
         self.head = head;
         self.shared_head.store(Arc::new(head));
         if self.frames.len() + new_frames.len() > FRAMES {
@@ -299,6 +311,9 @@ impl Writer {
             for line in lines {
                 events.send(line);
             }
+        }
+        if grew {
+            self.commits.send_replace(());
         }
     }
 }

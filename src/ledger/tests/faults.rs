@@ -50,6 +50,33 @@ async fn s_02_a_locked_store_grants_nothing_and_spools_refusals() {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
+/// How long the writer's next transaction would wait for another process, milliseconds.
+async fn wait_of(bench: &Bench) -> i64 {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let ask = |store: &Connection| {
+        let wait = store.pragma_query_value(None, "busy_timeout", |row| row.get(0));
+        tell.send(wait.unwrap()).unwrap();
+    };
+    bench.ledger.store.poke(ask).await;
+    told.await.unwrap()
+}
+
+#[tokio::test]
+async fn s_02_a_locked_store_is_waited_for_once_and_not_by_every_record() {
+    let bench = Bench::with(|settings| settings.busy_timeout = Duration::from_millis(300));
+    let other = Connection::open(bench.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(wait_of(&bench).await, 300);
+    authorise(&bench, "token").await.unwrap_err();
+    // The record of that refusal follows at once, and whoever asks meanwhile is told at once too.
+    assert_eq!(wait_of(&bench).await, 50);
+    refuse(&bench, "another").await;
+    assert_eq!(wait_of(&bench).await, 50);
+    other.execute_batch("ROLLBACK").unwrap();
+    authorise(&bench, "token").await.unwrap();
+    assert_eq!(wait_of(&bench).await, 300);
+}
+
 #[tokio::test]
 async fn s_02_a_read_only_store_grants_nothing_and_recovers() {
     let bench = Bench::new();

@@ -164,6 +164,7 @@ fn ceilings_follow_what_the_target_permits() {
             endpoint: None,
             client_endpoint: None,
             access,
+            ca_file: None,
             allow_networks: Vec::new(),
             insecure_loopback: false,
         })

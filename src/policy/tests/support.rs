@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::config::{
-    AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, ServerSettings,
-    Settings, Severity, SigningSettings, StorePlace, StoreSettings, TargetKind, TelemetrySettings,
+    AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, RoleBudget,
+    ServerSettings, Settings, Severity, SigningSettings, StorePlace, StoreSettings, TargetKind,
+    TelemetrySettings,
 };
 use crate::domain::{Operation, Refusal, Ttl};
 use crate::facts::{self, Facts, Input};
@@ -30,10 +31,12 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
     let source = FactSource {
         url: "https://facts.example/".into(),
         auth: None,
+        issuers: None,
         facts: [("commit_signed".parse().unwrap(), "/signed".to_owned())].into(),
         timeout: Duration::from_secs(1),
         max_bytes: 1024,
         cache: Duration::ZERO,
+        ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
     };
@@ -64,6 +67,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
             policy_timeout: Duration::from_secs(30),
             refusals_per_minute: 1,
             exchanges_per_minute: 1,
+            ..Limits::default()
         },
         zone: jiff::tz::TimeZone::UTC,
         denials: DenialDetail::Reasons,
@@ -84,6 +88,8 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
 /// The role `deploy`, decided by `packages`, with the source `commits`.
 pub(in crate::policy) fn role(packages: &[&str]) -> Role {
     Role {
+        budget: RoleBudget::Ordinary,
+        per_minute: None,
         policies: packages.iter().map(|name| name.parse().unwrap()).collect(),
         sources: vec!["commits".into()],
         ..facts::testing::role()

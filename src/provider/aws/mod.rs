@@ -83,15 +83,15 @@ impl Aws {
         federation: Arc<Federation>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
+        let failed = |source| SetupError::Client { target: name.clone(), source };
         let rules = Rules {
             allow_networks: target.allow_networks.clone(),
             insecure_loopback: target.insecure_loopback,
-            extra_roots: None,
+            extra_roots: net::read_ca_file(target.ca_file.as_deref()).map_err(failed)?,
             timeout: sts::OPERATION_TIMEOUT,
             max_bytes: MAX_ANSWER,
         };
-        let client =
-            net::Client::new(rules).map_err(|source| SetupError::Client { target: name.clone(), source })?;
+        let client = net::Client::new(rules).map_err(failed)?;
         Ok(Self { target: target.clone(), sts: Sts::new(target, client), federation, clock })
     }
 

@@ -65,19 +65,15 @@ impl Vault {
         federation: Arc<Federation>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let extra_roots = target.ca_file.as_ref().map(std::fs::read).transpose().map_err(|source| {
-            let file = target.ca_file.clone().unwrap_or_default();
-            SetupError::CaFile { target: name.clone(), file, source }
-        })?;
+        let failed = |source| SetupError::Client { target: name.clone(), source };
         let rules = Rules {
             allow_networks: target.allow_networks.clone(),
             insecure_loopback: target.insecure_loopback,
-            extra_roots,
+            extra_roots: net::read_ca_file(target.ca_file.as_deref()).map_err(failed)?,
             timeout: CALL_TIMEOUT,
             max_bytes: MAX_ANSWER,
         };
-        let net =
-            net::Client::new(rules).map_err(|source| SetupError::Client { target: name.clone(), source })?;
+        let net = net::Client::new(rules).map_err(failed)?;
         let setting = |setting, grammar| SetupError::Setting { target: name.clone(), setting, grammar };
         let printable = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
         if !target.namespace.as_ref().is_none_or(printable) {

@@ -9,9 +9,10 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use record::{
-    EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
-    ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, readiness,
-    request_ended, request_shed, signing_keys,
+    Budget, EndOutcome, InFlight, Outcome, batch_committed, commit_failed, configuration_reloaded, end_tried,
+    ends_waiting, event_dropped, exchange_ended, issuer_keys_aged, leases_live, mint_ended, rate_limited,
+    readiness, request_ended, request_shed, signing_keys, sink_dead_letter, sink_delivered, sink_failed,
+    sink_lags, sink_starts,
 };
 pub(super) use record::{SpanOutcome, spans};
 pub use table::{METRICS, Metric, MetricKind, names};
@@ -88,6 +89,9 @@ fn begin() {
     for outcome in ["ended", "dies_at_expiry", "failed"] {
         counter!(names::ENDS, "outcome" => outcome).increment(0);
     }
+    for budget in Budget::ALL {
+        counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(0);
+    }
     for outcome in ["done", "refused"] {
         counter!(names::RELOADS, "outcome" => outcome).increment(0);
     }
@@ -131,6 +135,11 @@ mod tests {
         request_shed();
         commit_failed();
         event_dropped();
+        sink_starts("siem");
+        sink_lags("siem", 12, 3.5);
+        sink_delivered("siem", 7);
+        sink_failed("siem");
+        sink_dead_letter("siem");
         request_ended("/token", 200, Duration::from_millis(1));
     }
 

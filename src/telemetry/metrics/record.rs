@@ -167,3 +167,69 @@ impl Drop for InFlight {
         gauge!(names::IN_FLIGHT).decrement(1.0);
     }
 }
+/// Records how many records a sink has not got, and how old the oldest is. `sink` is a configured name.
+pub fn sink_lags(sink: &str, records: i64, seconds: f64) {
+    let records = u32::try_from(records).unwrap_or(u32::MAX);
+    gauge!(names::SINK_LAG, "sink" => sink.to_owned()).set(records);
+    gauge!(names::SINK_LAG_SECONDS, "sink" => sink.to_owned()).set(seconds);
+}
+
+/// Makes a sink's counters exist before their first event, which `rate` would not see otherwise.
+pub fn sink_starts(sink: &str) {
+    for name in [names::SINK_DELIVERED, names::SINK_FAILURES, names::SINK_DEAD_LETTERS] {
+        counter!(name, "sink" => sink.to_owned()).increment(0);
+    }
+}
+
+/// Counts records that a sink has got.
+pub fn sink_delivered(sink: &str, records: u64) {
+    counter!(names::SINK_DELIVERED, "sink" => sink.to_owned()).increment(records);
+}
+
+/// Counts an attempt of a sink that failed.
+pub fn sink_failed(sink: &str) {
+    counter!(names::SINK_FAILURES, "sink" => sink.to_owned()).increment(1);
+}
+
+/// Counts a record that a sink's receiver refuses for good.
+pub fn sink_dead_letter(sink: &str) {
+    counter!(names::SINK_DEAD_LETTERS, "sink" => sink.to_owned()).increment(1);
+}
+/// What a rate-limited request was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// Exchanges of one identity.
+    Principal,
+    /// Exchanges of one tenant.
+    Tenant,
+    /// Exchanges for one role.
+    Role,
+    /// Exchanges for a tenant's roles on call.
+    OnCall,
+    /// Look-ups of one identity.
+    Lookups,
+    /// Look-ups from one address.
+    Peer,
+}
+
+impl Budget {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Principal, Self::Tenant, Self::Role, Self::OnCall, Self::Lookups, Self::Peer];
+
+    /// The value of the label `budget`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Tenant => "tenant",
+            Self::Role => "role",
+            Self::OnCall => "on_call",
+            Self::Lookups => "lookups",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// Counts a request that was refused because `budget` was used up.
+pub fn rate_limited(budget: Budget) {
+    counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(1);
+}

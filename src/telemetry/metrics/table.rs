@@ -26,6 +26,8 @@ pub mod names {
     pub const IN_FLIGHT: &str = "tollgate_http_requests_in_flight";
     /// HTTP requests turned away.
     pub const SHED: &str = "tollgate_http_requests_shed_total";
+    /// Requests refused because a budget was used up.
+    pub const RATE_LIMITED: &str = "tollgate_rate_limited_total";
     /// Records per commit of the ledger.
     pub const BATCH_SIZE: &str = "tollgate_ledger_batch_records";
     /// Time per commit of the ledger.
@@ -34,6 +36,16 @@ pub mod names {
     pub const FAILED_COMMITS: &str = "tollgate_ledger_commit_failures_total";
     /// Audit events that a sink did not take.
     pub const EVENTS_DROPPED: &str = "tollgate_events_dropped_total";
+    /// Records that a sink has not got yet.
+    pub const SINK_LAG: &str = "tollgate_sink_lag_records";
+    /// Age of the oldest record that a sink has not got yet.
+    pub const SINK_LAG_SECONDS: &str = "tollgate_sink_lag_seconds";
+    /// Records that a sink has got.
+    pub const SINK_DELIVERED: &str = "tollgate_sink_delivered_total";
+    /// Attempts of a sink that failed.
+    pub const SINK_FAILURES: &str = "tollgate_sink_failures_total";
+    /// Records that a sink's receiver refuses for good.
+    pub const SINK_DEAD_LETTERS: &str = "tollgate_sink_dead_letters_total";
     /// Age of an issuer's keys.
     pub const ISSUER_KEYS_AGE: &str = "tollgate_issuer_keys_age_seconds";
     /// Whether an issuer's keys are known.
@@ -135,6 +147,7 @@ pub const METRICS: &[Metric] = &[
     seconds(names::REQUEST_SECONDS, &["route"], "Time from a request's head to its answer's."),
     gauge(names::IN_FLIGHT, &[], "HTTP requests being served."),
     counter(names::SHED, &[], "HTTP requests turned away because too many were being served."),
+    counter(names::RATE_LIMITED, &["budget"], "Requests refused because a budget was used up."),
     Metric {
         name: names::BATCH_SIZE,
         kind: MetricKind::Histogram(RECORDS),
@@ -148,6 +161,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Audit events that a sink did not take; the store has their records.",
     ),
+    gauge(names::SINK_LAG, &["sink"], "Records that a sink has not got yet."),
+    gauge(names::SINK_LAG_SECONDS, &["sink"], "Age of the oldest record that a sink has not got yet."),
+    counter(names::SINK_DELIVERED, &["sink"], "Records that a sink has got."),
+    counter(names::SINK_FAILURES, &["sink"], "Attempts of a sink that failed; it tries again."),
+    counter(names::SINK_DEAD_LETTERS, &["sink"], "Records that a sink's receiver refuses for good."),
     gauge(names::ISSUER_KEYS_AGE, &["issuer"], "Time since an issuer's keys were last fetched."),
     gauge(
         names::ISSUER_KEYS_KNOWN,

@@ -8,6 +8,7 @@ pub(crate) mod issuer;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod property;
+pub(crate) mod receiver;
 pub(crate) mod site;
 pub(crate) mod source;
 pub(crate) mod wait;

@@ -16,7 +16,9 @@ async fn site() -> (Site, Api) {
     let site = Site::of_process(&[]).await;
     let operations = format!("127.0.0.1:{}", free_port());
     let listen = format!("operations_listen = \"{operations}\"\n\n[store]");
-    let settings = site.settings("[telemetry]\nlabel_roles = [\"deploy\"]\n");
+    let settings = "[telemetry]\nlabel_roles = [\"deploy\"]\n\
+                    [audit.sinks.copy]\nkind = \"file\"\npath = \"../copy.jsonl\"\n";
+    let settings = site.settings(settings);
     site.write("config/tollgate.toml", &settings.replace("[store]", &listen));
     (site, Api::new(&format!("http://{operations}")))
 }

@@ -49,10 +49,9 @@ fn the_drawing_names_the_steps_of_the_code() {
     let (_, drawing) = text.split_once("```\n").unwrap();
     let (first, _) = drawing.split_once('\n').unwrap();
     let steps: Vec<&str> = first.split('►').map(|step| step.trim_matches(|c| "─ ".contains(c))).collect();
-    let metrics =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/metrics.rs"))
-            .unwrap();
-    let (_, names) = metrics.split_once("pub const fn as_str(self) -> &'static str {").unwrap();
+    let spans =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/span.rs")).unwrap();
+    let (_, names) = spans.split_once("pub const fn as_str(self) -> &'static str {").unwrap();
     let (names, _) = names.split_once("}\n    }").unwrap();
     let coded: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
     assert_eq!(steps[1..steps.len() - 1], coded);

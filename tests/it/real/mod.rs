@@ -13,6 +13,7 @@ mod clients;
 mod exec;
 mod issuer;
 mod sources;
+mod syslog;
 mod transit;
 mod vault;
 mod vault_limits;

@@ -1,6 +1,7 @@
 //! `roles/**/*.toml`.
 
 use super::{Tree, tree};
+use crate::config::RoleBudget;
 use crate::domain::Ttl;
 
 const API: &str = "roles/api.toml";
@@ -248,4 +249,18 @@ fn jwt_claims_are_verified_attributes_and_never_tollgates_own() {
         claims(&format!("[\"{name}\"]")).stops("own_claim", "roles/api.toml:7 jwt.claims[0]");
     }
     claims("[\"repo\"]").stops("unknown_attribute", "roles/api.toml:7 jwt.claims[0]");
+}
+
+#[test]
+fn a_role_may_have_a_budget_of_its_own() {
+    let role = |text: &str| tree().add("roles/api.toml", text);
+    let usual = tree().clean();
+    let usual = &usual.roles["api"];
+    assert_eq!((usual.budget, usual.per_minute), (RoleBudget::Ordinary, None));
+    let own = role("budget = \"on_call\"\nlimits = { per_minute = 5 }").clean();
+    let own = &own.roles["api"];
+    assert_eq!((own.budget, own.per_minute), (RoleBudget::OnCall, Some(5)));
+    role("limits = { per_minute = 0 }").stops("out_of_range", "roles/api.toml:1 limits.per_minute");
+    role("limits = { per_hour = 5 }").stops("unknown_key", "roles/api.toml:1 limits.per_hour");
+    role("budget = \"oncall\"").stops("unknown_word", "roles/api.toml:1 budget");
 }

@@ -154,6 +154,36 @@ fn secrets_come_from_exactly_one_place() {
 }
 
 #[test]
+fn a_source_names_issuers_that_there_are() {
+    let source = |issuers: &str| {
+        tree().edit(MAIN, "facts = { commit", &format!("issuers = {issuers}\nfacts = {{ commit"))
+    };
+    let config = source("[\"ci\"]").clean();
+    let issuers = config.settings.sources["commits"].issuers.as_ref().unwrap();
+    assert_eq!(issuers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ci"]);
+    source("[\"c1\"]").stops("unknown_issuer", "tollgate.toml:9 sources.commits.issuers[0]");
+    source("[]").stops("empty_list", "tollgate.toml:9 sources.commits.issuers");
+}
+
+#[test]
+fn a_file_of_authorities_must_be_there_and_hold_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let certified = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    std::fs::write(&path, certified.cert.pem()).unwrap();
+    let line = format!("ca_file = \"{}\"", path.display());
+    for file in ["targets/vault.toml", "targets/aws.toml", "issuers/ci.toml"] {
+        tree().add(file, &line).clean();
+        let place = format!("{file}:1 ca_file");
+        tree().add(file, "ca_file = \"/nowhere/ca.pem\"").stops("bad_ca_file", &place);
+    }
+    let source = tree().edit(MAIN, "facts = { commit", &format!("{line}\nfacts = {{ commit"));
+    assert_eq!(source.clean().settings.sources["commits"].ca_file.as_deref(), Some(path.as_path()));
+    std::fs::write(&path, "no certificate").unwrap();
+    source.stops("bad_ca_file", "tollgate.toml:9 sources.commits.ca_file");
+}
+
+#[test]
 fn no_problem_shows_a_secret() {
     let sentinel = "s3ntinel-S3CRET+/=";
     for text in [

@@ -6,6 +6,7 @@ pub(crate) mod issuer;
 pub(crate) mod job;
 pub(crate) mod postgres;
 pub(crate) mod recorder;
+pub(crate) mod rsyslog;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -41,6 +42,15 @@ impl Part {
     /// Ends the process as a power cut would.
     pub(crate) fn stop(&mut self) {
         self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Part {
+    /// Asks the process to end in order, and waits until it has.
+    pub(crate) fn end(mut self) {
+        let asked = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        assert!(asked.success());
         self.0.wait().unwrap();
     }
 }
