@@ -140,14 +140,15 @@ fn unpacked() -> PathBuf {
 /// A program of PostgreSQL's: of the newest version that is installed, or the unpacked one.
 fn program(name: &str) -> PathBuf {
     let installed = [unpacked().join("usr/lib/postgresql"), PathBuf::from("/usr/lib/postgresql")];
-    let folders = installed.into_iter().flat_map(|versions| {
+    let versioned = installed.into_iter().flat_map(|versions| {
         let versions = std::fs::read_dir(versions).into_iter().flatten().flatten();
         let mut folders: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
         folders.sort();
         folders
     });
-    let mut folders: Vec<_> = folders.collect();
-    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    // What is on the search path may be a wrapper without a server behind it, so it comes last.
+    let searched = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&searched).chain(versioned).collect();
     let found = folders.iter().rev().map(|folder| folder.join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is missing: run tests/run once, which installs it"))
 }
