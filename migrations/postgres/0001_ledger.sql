@@ -185,6 +185,7 @@ CREATE TABLE block_effects (
     FOREIGN KEY (writer, seq) REFERENCES audit (writer, seq)
 );
 CREATE INDEX block_effects_by_block ON block_effects (block);
+CREATE INDEX block_effects_by_record ON block_effects (writer, seq);
 
 -- `key` hashes token and role. Kept until the token is dead for certain.
 CREATE TABLE replay (
@@ -247,4 +248,14 @@ CREATE TABLE checkpoints (
     tenant TEXT   NOT NULL,
     at     BIGINT NOT NULL,
     jws    TEXT   NOT NULL
+);
+
+-- How far each sink of events has come in each chain: what lies beyond is sent, again if need be. Writer 0 stands for the
+-- checkpoints, by their number; writer -1 holds the first writer that may still have something to send.
+CREATE TABLE sink_cursors (
+    sink   TEXT   NOT NULL,
+    writer BIGINT NOT NULL,
+    tenant TEXT   NOT NULL,
+    seq    BIGINT NOT NULL,
+    PRIMARY KEY (sink, writer)
 );

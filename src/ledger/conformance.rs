@@ -22,13 +22,15 @@ macro_rules! conformance {
 macro_rules! stores {
     ($($name:ident)+) => {
         mod sqlite {
-            conformance! { crate::ledger::testing::Bench::new(); $($name)+ }
+            crate::ledger::conformance::conformance! { crate::ledger::testing::Bench::new(); $($name)+ }
         }
         mod postgres {
-            conformance! { crate::ledger::testing::Bench::postgres(); $($name)+ }
+            crate::ledger::conformance::conformance! { crate::ledger::testing::Bench::postgres(); $($name)+ }
         }
     };
 }
+
+pub(in crate::ledger) use {conformance, stores};
 
 stores! {
     i_10_a_token_is_used_once_per_role

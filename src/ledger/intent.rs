@@ -59,6 +59,8 @@ intents! {
     KeepIssuerKeys => ();
     ResealIssuerKeys => bool;
     StoreCheckpoint => bool;
+    HoldSink => bool;
+    KeepCursor => Option<i64>;
     Upkeep => Vec<LeaseId>;
     SetBlocks => Blocking;
     MarkBlocked => Option<Marked>;
@@ -394,7 +396,15 @@ pub(super) struct StoreCheckpoint {
     pub(super) jws: String,
 }
 
-/// Notes how far a sink of events has come. No place moves back.
+/// Takes the right to run a sink of events, which a server keeps as long as its session lasts; the answer is false if
+/// another server has it. Nobody asks a SQLite store, which has one server.
+#[derive(Debug)]
+pub(super) struct HoldSink {
+    pub(super) sink: String,
+}
+
+/// Notes how far a sink of events has come, and which writers are over and delivered. No place moves back. The answer is
+/// the first writer that may still have something to send; none, and nothing noted, if another server runs the sink.
 #[derive(Debug)]
 pub(super) struct KeepCursor {
     pub(super) sink: String,

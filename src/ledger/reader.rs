@@ -6,6 +6,7 @@ mod lists;
 use super::error::LedgerError;
 use super::explained::{DecisionRecord, Stored};
 use super::rows::LeaseRow;
+use super::sinks::{Ahead, Cursor};
 use super::verify::Report;
 use super::{Waiting, postgres, sqlite};
 use crate::config::StorePlace;
@@ -168,6 +169,37 @@ impl Reader {
                 reader.read(move |store| Ok(sqlite::queries::living_seals(store, now, length)?)).await
             }
             Kind::Postgres(reader) => reader.living_seals(now, length).await,
+        }
+    }
+
+    /// How far a sink has come.
+    pub(super) async fn sink_cursor(&self, sink: String) -> Result<Cursor, LedgerError> {
+        match &self.0 {
+            Kind::Sqlite(reader) => reader.read(move |store| Ok(sqlite::stream::cursor(store, &sink)?)).await,
+            Kind::Postgres(reader) => reader.sink_cursor(sink).await,
+        }
+    }
+
+    /// How many records lie beyond `cursor`.
+    pub(super) async fn lag(&self, cursor: Cursor) -> Result<i64, LedgerError> {
+        match &self.0 {
+            Kind::Sqlite(reader) => reader.read(move |store| Ok(sqlite::stream::lag(store, &cursor)?)).await,
+            Kind::Postgres(reader) => reader.lag(cursor).await,
+        }
+    }
+
+    /// The next records beyond `cursor`: at most `limit`, or about `bytes`. Chains that are behind take turns.
+    pub(super) async fn ahead(
+        &self,
+        cursor: Cursor,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Ahead, LedgerError> {
+        match &self.0 {
+            Kind::Sqlite(reader) => {
+                reader.read(move |store| Ok(sqlite::stream::ahead(store, &cursor, limit, bytes)?)).await
+            }
+            Kind::Postgres(reader) => reader.ahead(cursor, limit, bytes).await,
         }
     }
 

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
 use super::in_flight::Exchanges;
-use super::intent::Intent;
+use super::intent::{HoldSink, Intent};
 use super::kind::HeadText;
 use super::postgres::{self, ServerDurability};
 use super::reader::Reader;
@@ -149,6 +150,35 @@ impl Store {
         match &self.kind {
             StoreKind::Sqlite(store) => store.unleased(now).await,
             StoreKind::Postgres(store) => store.reader().unleased(now).await,
+        }
+    }
+
+    /// Hears of each commit of this server that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        match &self.kind {
+            StoreKind::Sqlite(store) => store.commits(),
+            StoreKind::Postgres(store) => store.commits(),
+        }
+    }
+
+    /// True if other servers may write too.
+    pub(super) const fn is_shared(&self) -> bool {
+        matches!(&self.kind, StoreKind::Postgres(_))
+    }
+
+    /// The number of the writer's session, by which the right to run a sink is held.
+    pub(super) fn session(&self) -> u64 {
+        match &self.kind {
+            StoreKind::Sqlite(_) => 0,
+            StoreKind::Postgres(store) => store.session(),
+        }
+    }
+
+    /// Takes the right to run a sink; false if another server has it.
+    pub(super) async fn hold_sink(&self, sink: String) -> Result<bool, Unavailable> {
+        match &self.kind {
+            StoreKind::Sqlite(_) => Ok(true),
+            StoreKind::Postgres(store) => store.run(HoldSink { sink }).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Authorisations for unit tests of the modules below, and ledgers for those of this one; production code has no such door.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -116,6 +116,11 @@ impl Bench {
     /// The file.
     pub(super) fn file(&self) -> &Path {
         self.settings.place.file().unwrap()
+    }
+
+    /// A file of the bench's own folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The database's name.

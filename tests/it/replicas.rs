@@ -10,6 +10,7 @@ use tollgate::clock::random_bytes;
 
 use crate::harness::book::hex;
 use crate::harness::parts::postgres::Postgres;
+use crate::harness::receiver::{Product, Receiver};
 use crate::harness::wait::until;
 use crate::harness::{Api, Server, Site, process, site};
 
@@ -30,19 +31,23 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With more settings.
+    async fn with(more: &str) -> Self {
         let postgres = Postgres::start();
         let database = postgres.database();
         let site = Site::of_process(&[]).await;
         let scene = Self { postgres, database, site };
-        scene.configure();
+        scene.configure(more);
         scene
     }
 
     /// Puts the ledger into the database.
-    fn configure(&self) {
+    fn configure(&self, more: &str) {
         let url = self.postgres.url(&self.database);
-        let more = "[limits]\nexchanges_per_minute = 100000";
-        let settings = self.site.settings(more);
+        let settings = self.site.settings(&format!("[limits]\nexchanges_per_minute = 100000\n{more}"));
         let settings =
             settings.replace("sqlite = \"../ledger.db\"", &format!("postgres = {{ url = \"{url}\" }}"));
         let settings = settings.replace("[store]", "admin_socket = \"../admin.sock\"\n\n[store]");
@@ -242,11 +247,46 @@ async fn a_store_that_is_copied_goes_on_in_the_database() {
     assert_eq!(process::run(&copy).status.code(), Some(64), "the database is not empty");
 
     let scene = Scene { postgres, database, site };
-    scene.configure();
+    scene.configure("");
     let _server = scene.start("");
     let api = scene.site.api();
     assert_eq!(api.deploy(&token).await.code(), "token_replayed");
     let [id, secret] = lease(&granted);
     assert_eq!(api.end(&id, &secret).await.status, 200);
+    scene.is_whole();
+}
+
+/// Places of the records that `receiver` has, and of those in the database; neither twice.
+fn sent_and_stored(receiver: &Receiver, scene: &Scene) -> [BTreeSet<String>; 2] {
+    let place = |event: Value| Some(format!("{}|{}", event["writer"].as_i64()?, event["seq"].as_i64()?));
+    let stored = scene.postgres.sql(&scene.database, "SELECT writer, seq FROM audit");
+    [receiver.taken().into_iter().filter_map(place).collect(), stored.into_iter().collect()]
+}
+
+#[tokio::test]
+async fn a_sink_goes_on_at_the_other_server_when_its_own_is_killed() {
+    let receiver = Receiver::start(Product::Splunk).await;
+    let sink = format!(
+        "[audit.sinks.siem]\nkind = \"splunk_hec\"\nurl = \"{}\"\ninsecure_loopback = true\n\
+         token = {{ value = \"x\" }}",
+        receiver.url
+    );
+    let scene = Scene::with(&sink).await;
+    let all_arrive = async || {
+        until("the records of both servers arrive", async || {
+            let [sent, stored] = sent_and_stored(&receiver, &scene);
+            sent == stored
+        })
+        .await;
+    };
+    let mut one = scene.start("");
+    scene.site.api().deploy(&scene.site.token()).await.ok();
+    all_arrive().await;
+    let (_two, beside) = scene.start_beside();
+    beside.deploy(&scene.site.token()).await.ok();
+    all_arrive().await;
+    one.kill();
+    beside.deploy(&scene.site.token()).await.ok();
+    all_arrive().await;
     scene.is_whole();
 }

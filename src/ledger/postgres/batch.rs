@@ -10,6 +10,7 @@ use crate::ledger::intent::{BlockRow, KeepIssuerKeys, ResealIssuerKeys, StoreChe
 use crate::ledger::kind::Kind;
 use crate::ledger::record::DecisionRow;
 use crate::ledger::rows::StoredKey;
+use crate::ledger::sinks::Cursor;
 use crate::secret::Fingerprint;
 
 use super::held::Held;
@@ -67,6 +68,7 @@ pub(super) struct Added {
     pub(super) epochs: i64,
     /// When this server was ready to hear heartbeats.
     pub(super) ready: Vec<Interval>,
+    pub(super) cursors: Vec<(String, Cursor)>,
 }
 
 /// What the steps of a batch work on.
@@ -93,6 +95,11 @@ impl Batch {
     /// The chain's head, this batch included.
     pub(super) const fn head(&self) -> Head {
         self.head
+    }
+
+    /// True if it gives the stream of events something new.
+    pub(super) fn grew(&self) -> bool {
+        !self.added.records.is_empty() || !self.added.checkpoints.is_empty()
     }
 
     /// The lines for the sinks, once it is committed.
@@ -149,8 +156,8 @@ impl Batch {
             decision: row.id,
             principal: row.principal.clone(),
             role: row.role.clone(),
-            operation: row.operation,
-            result: row.outcome,
+            operation: row.operation.into(),
+            result: row.outcome.into(),
         });
     }
 }

@@ -9,7 +9,7 @@ use super::needs::{Also, Marking, Needs};
 use crate::domain::{BlockId, LeaseId};
 use crate::ledger::event::About;
 use crate::ledger::intent::{BlockRow, Blocking, LiftBlock, MarkBlocked, Marked, SetBlocks, Stopping};
-use crate::ledger::kind::{Kind, LiftBody};
+use crate::ledger::kind::{BlockMarkedText, Kind, LiftBody};
 use crate::ledger::record::DecisionRow;
 use crate::ledger::touched::{BLOCKED, IN_FORCE, MARKED_AT_ONCE, Touched, effects_payload};
 
@@ -127,13 +127,10 @@ fn note_effects(
 ) -> sqlx::Result<()> {
     found.sort_by_key(|one| one.subject);
     let rows = || found.iter().map(|one| (one.subject, one.leased, one.tenant.as_str()));
-    let leases = rows().filter(|(_, leased, _)| *leased).count();
-    let counts = format!(
-        r#"{{"block":"{block}","leases":{leases},"authorisations":{}}}"#,
-        found.len().saturating_sub(leases)
-    );
-    let data = serde_json::value::RawValue::from_string(counts)
-        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let count = |wanted| rows().fold(0, |count, (_, leased, _)| count + i64::from(leased == wanted));
+    let text =
+        BlockMarkedText { block: block.to_string(), leases: count(true), authorisations: count(false) };
+    let data = serde_json::value::to_raw_value(&text).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let (kind, subject, payload) = (Kind::BlockMarked, block.as_bytes(), effects_payload(block, rows()));
     batch.append(Entry { kind, tenant, subject, payload, body: None }, || About::Server { data });
     let seq = batch.head().seq;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{PgConnection, Row};
 
 use super::batch::{Batch, Record};
-use super::{flush_blocks, flush_ends, flush_held};
+use super::{flush_blocks, flush_ends, flush_held, sinks};
 use crate::ledger::counts::Counted;
 use crate::ledger::intent::{KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
 use crate::ledger::matching::Keys;
@@ -34,6 +34,7 @@ pub(super) async fn flush(
     checkpoints(connection, &added.checkpoints).await?;
     flush_blocks::flush(connection, added, writer).await?;
     flush_ends::ready(connection, writer, &added.ready).await?;
+    sinks::flush(connection, &added.cursors).await?;
     Ok(new)
 }
 

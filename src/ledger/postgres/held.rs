@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::load_blocks::{Known, Suspect};
+use super::sinks::Running;
 use crate::ledger::heartbeats::Interval;
 use crate::ledger::rows::StoredKey;
 use crate::ledger::touched::Touched;
-
-use super::load_blocks::{Known, Suspect};
 
 /// Rows of one table by their key.
 pub(super) struct Table<K, V>(BTreeMap<K, Slot<V>>);
@@ -104,6 +104,7 @@ pub(super) struct Held {
     /// Sealed, by issuer.
     pub(super) issuer_keys: HashMap<String, Vec<u8>>,
     pub(super) last_checkpoint: i64,
+    pub(super) sinks: Running,
 }
 
 /// A row of `replay`.

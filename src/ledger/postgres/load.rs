@@ -10,6 +10,7 @@ use super::load_ends;
 use super::lock;
 use super::needs::{Also, Needs};
 use super::queries::stored_keys;
+use super::sinks;
 
 /// Authorisations closed per call of upkeep.
 const EXPIRED_PER_CALL: i64 = 256;
@@ -32,6 +33,7 @@ pub(super) async fn load(
         let last = sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM checkpoints");
         held.last_checkpoint = last.fetch_one(&mut *connection).await?;
     }
+    held.sinks = sinks::load(connection, &needs.sinks).await?;
     if needs.wants(Also::Blocks) {
         held.blocks = Some(load_blocks::in_force(connection, known, now).await?);
     }

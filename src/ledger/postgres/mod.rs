@@ -46,6 +46,8 @@ mod reader;
 mod renewals;
 mod schema;
 mod session;
+mod sinks;
+mod stream;
 mod upkeep;
 mod writer;
 
@@ -55,11 +57,11 @@ pub(super) use copy::copy;
 pub(super) use reader::Reader;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::background::Background;
@@ -101,6 +103,8 @@ pub(super) struct Store {
     writing: Option<JoinHandle<()>>,
     head: Arc<ArcSwap<Head>>,
     up: Arc<AtomicBool>,
+    sessions: Arc<AtomicU64>,
+    commits: watch::Receiver<()>,
     reader: Reader,
     durability: ServerDurability,
     id: [u8; 16],
@@ -121,11 +125,12 @@ impl Store {
         let (lines, begun) = (settings.clone(), options.clone());
         let writer = background.wait(async move { Writer::start(begun, &lines, clock).await })?;
         let (durability, id, head) = (writer.durability().clone(), *writer.store(), writer.shared_head());
-        let up = writer.up();
+        let (up, sessions, commits) = (writer.up(), writer.sessions(), writer.commits());
         let (queue, messages) = mpsc::channel(QUEUE);
         let writing = background.spawn(writer.run(messages));
         let reader = Reader::of(options, place.pool, background);
-        Ok(Self { queue: Some(queue), writing: Some(writing), head, up, reader, durability, id })
+        let (queue, writing) = (Some(queue), Some(writing));
+        Ok(Self { queue, writing, head, up, sessions, commits, reader, durability, id })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -158,6 +163,16 @@ impl Store {
     /// Heads of the other writers' chains that no start has vouched for.
     pub(super) async fn heads_beside(&self) -> Result<Vec<HeadText>, LedgerError> {
         self.reader.open_heads(self.head().writer).await
+    }
+
+    /// Hears of each commit of this server that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
+    }
+
+    /// The number of the writer's session: with another one, what the former one held is free.
+    pub(super) fn session(&self) -> u64 {
+        self.sessions.load(Ordering::SeqCst)
     }
 
     /// The store's own id.

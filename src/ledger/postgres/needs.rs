@@ -1,10 +1,11 @@
 //! What a batch's steps will look at, collected before anything is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::ledger::Record;
 use crate::ledger::intent::BlockRow;
+use crate::ledger::sinks::Cursor;
 use crate::secret::Fingerprint;
 
 /// Keys of rows, per table.
@@ -27,6 +28,8 @@ pub(in crate::ledger) struct Needs {
     /// Decisions that a retry may take the place of; found while loading.
     pub(super) decisions: BTreeSet<[u8; 16]>,
     pub(super) issuers: BTreeSet<String>,
+    /// Sinks to be run by this server, with what each has delivered.
+    pub(super) sinks: BTreeMap<String, Cursor>,
     also: BTreeSet<Also>,
 }
 
@@ -79,6 +82,11 @@ impl Needs {
     /// An issuer's remembered keys.
     pub(super) fn issuer(&mut self, issuer: &str) {
         self.issuers.insert(issuer.to_owned());
+    }
+
+    /// The right to run a sink that has delivered `cursor`.
+    pub(super) fn sink(&mut self, name: &str, cursor: &Cursor) {
+        self.sinks.entry(name.to_owned()).or_default().join(cursor);
     }
 
     /// Something as a whole.

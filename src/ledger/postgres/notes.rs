@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::flush::{self, Frames};
 use super::held::Held;
 use super::needs::Needs;
-use super::{lock, queries};
+use super::{lock, queries, sinks};
 use crate::clock::random_bytes;
 use crate::ledger::chain::{Head, genesis};
 use crate::ledger::error::{LedgerError, Unavailable};
@@ -21,6 +21,16 @@ pub(super) struct Registered {
     pub(super) head: Head,
     pub(super) store: [u8; 16],
     pub(super) lines: Vec<Line>,
+}
+
+/// Where a run stands when it goes on over a new session.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    /// The chain's newest record that is known to be durable.
+    pub(super) head: Head,
+    /// Unix milliseconds.
+    pub(super) now: i64,
+    pub(super) with_lines: bool,
 }
 
 /// Adds this start to the writers, takes its lock, and chains it. It vouches for the heads of all chains that no earlier
@@ -69,19 +79,21 @@ async fn store_id(connection: &mut PgConnection) -> Result<[u8; 16], LedgerError
 }
 
 /// Goes on with a chain over a new session: takes the writer's lock, and finds the newest record. It is `head` or, if the
-/// connection broke while a commit was under way, a later one.
+/// connection broke while a commit was under way, a later one. A chain that a sink of events has behind it is over, and
+/// another one begins.
 pub(super) async fn resume(
     connection: &mut PgConnection,
     store: &[u8; 16],
-    head: Head,
-) -> Result<Head, LedgerError> {
+    start: Start,
+) -> Result<Registered, LedgerError> {
+    let Start { head, now, with_lines } = start;
     lock::writer(connection, head.writer).await?;
     let same: Option<[u8; 16]> =
         sqlx::query_scalar("SELECT id FROM store").fetch_optional(&mut *connection).await?;
     let stored = sqlx::query("SELECT seq, hash FROM audit WHERE writer = $1 AND seq >= $2 ORDER BY seq")
         .bind(head.writer)
         .bind(head.seq)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
     let heads: Vec<Head> = stored
         .into_iter()
@@ -90,10 +102,18 @@ pub(super) async fn resume(
             Ok(Head { writer: head.writer, seq: row.try_get(0)?, hash })
         })
         .collect::<sqlx::Result<_>>()?;
-    match (heads.first(), heads.last()) {
-        (Some(first), Some(last)) if *first == head && same.as_ref() == Some(store) => Ok(*last),
-        (_, _) => Err(Unavailable::RolledBack.into()),
+    let last = match (heads.first(), heads.last()) {
+        (Some(first), Some(last)) if *first == head && same.as_ref() == Some(store) => *last,
+        (_, _) => return Err(Unavailable::RolledBack.into()),
+    };
+    if !sinks::is_over(connection, head.writer).await? {
+        return Ok(Registered { head: last, store: *store, lines: Vec::new() });
     }
+    lock::leave(connection, head.writer).await?;
+    let registered = register(connection, now, with_lines).await?;
+    let (former, writer) = (head.writer, registered.head.writer);
+    tracing::info!(former, writer, "sinks have put the former chain behind them: another one begins");
+    Ok(registered)
 }
 
 impl Apply for Revise {

@@ -12,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgPool};
 
 use super::background::Background;
-use super::{connect, copy, queries, schema};
+use super::{connect, copy, queries, schema, stream};
 use crate::config::PostgresPlace;
 use crate::domain::{DecisionId, LeaseId};
 use crate::ledger::Waiting;
@@ -20,6 +20,7 @@ use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::explained::Stored;
 use crate::ledger::kind::HeadText;
 use crate::ledger::rows::{LeaseRow, UnleasedRow, as_recorded};
+use crate::ledger::sinks::{Ahead, Cursor};
 use crate::ledger::verify::{self, Report};
 use crate::signing::KeyRecord;
 
@@ -173,6 +174,29 @@ impl Reader {
     /// The number of the newest checkpoint; 0 without one.
     pub(in crate::ledger) async fn last_checkpoint(&self) -> Result<i64, LedgerError> {
         self.run(|pool| async move { queries::last_checkpoint(&mut *pool.acquire().await?).await }).await
+    }
+
+    /// How far a sink has come.
+    pub(in crate::ledger) async fn sink_cursor(&self, sink: String) -> Result<Cursor, LedgerError> {
+        self.run(|pool| async move { stream::cursor(&mut *pool.acquire().await?, &sink).await }).await
+    }
+
+    /// How many records lie beyond `cursor`.
+    pub(in crate::ledger) async fn lag(&self, cursor: Cursor) -> Result<i64, LedgerError> {
+        self.run(|pool| async move { stream::lag(&mut *pool.acquire().await?, &cursor).await }).await
+    }
+
+    /// The next records beyond `cursor`.
+    pub(in crate::ledger) async fn ahead(
+        &self,
+        cursor: Cursor,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Ahead, LedgerError> {
+        let read = self.run(move |pool| async move {
+            stream::ahead(&mut *pool.acquire().await?, &cursor, limit, bytes).await
+        });
+        read.await
     }
 
     /// The heads of writers other than `own` that no start of a server vouches for.

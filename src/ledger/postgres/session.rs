@@ -1,16 +1,16 @@
 //! The writing connection, which comes back by itself after it broke.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, timeout};
 
+use super::notes::{Registered, Start};
 use super::{connect, notes};
 use crate::causes;
-use crate::ledger::chain::Head;
 use crate::ledger::error::{LedgerError, Unavailable};
 
 /// Longest that an attempt to connect may take.
@@ -27,12 +27,13 @@ pub(super) struct Session {
     failed: Option<(Instant, Unavailable)>,
     lost: bool,
     up: Arc<AtomicBool>,
+    sessions: Arc<AtomicU64>,
 }
 
 impl Session {
     pub(super) fn new(options: PgConnectOptions, store: [u8; 16], connection: PgConnection) -> Self {
-        let up = Arc::new(AtomicBool::new(true));
-        Self { options, store, connection: Some(connection), failed: None, lost: false, up }
+        let (up, sessions) = (Arc::new(AtomicBool::new(true)), Arc::default());
+        Self { options, store, connection: Some(connection), failed: None, lost: false, up, sessions }
     }
 
     /// The store's id.
@@ -45,6 +46,11 @@ impl Session {
         Arc::clone(&self.up)
     }
 
+    /// How many sessions have ended, for whoever asks from elsewhere.
+    pub(super) fn sessions(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sessions)
+    }
+
     /// True once the database was found not to hold what it had committed.
     pub(super) const fn is_lost(&self) -> bool {
         self.lost
@@ -55,9 +61,9 @@ impl Session {
         self.connection.as_mut().ok_or_else(|| sqlx::Error::Io(std::io::ErrorKind::NotConnected.into()))
     }
 
-    /// Sees to it that there is a connection. If it is a new one, returns the chain's newest record in the database: the
-    /// batch that broke may have been committed.
-    pub(super) async fn ensure(&mut self, head: Head) -> Result<Option<Head>, Unavailable> {
+    /// Sees to it that there is a connection. If it is a new one, returns the chain's newest record in the database, as the
+    /// batch that broke may have been committed; or the beginning of another chain.
+    pub(super) async fn ensure(&mut self, start: Start) -> Result<Option<Registered>, Unavailable> {
         if self.connection.is_some() {
             return Ok(None);
         }
@@ -66,14 +72,14 @@ impl Session {
         {
             return Err(why.clone());
         }
-        let resumed = timeout(CONNECT, self.resume(head)).await;
+        let resumed = timeout(CONNECT, self.resume(start)).await;
         let resumed = resumed.unwrap_or_else(|_| Err(Unavailable::Unreachable("no answer".into()).into()));
         match resumed {
-            Ok((connection, head)) => {
+            Ok((connection, registered)) => {
                 tracing::info!("the ledger's connection is back");
                 (self.connection, self.failed) = (Some(connection), None);
                 self.up.store(true, Ordering::Relaxed);
-                Ok(Some(head))
+                Ok(Some(registered))
             }
             Err(error) => {
                 let why = match error {
@@ -87,15 +93,16 @@ impl Session {
         }
     }
 
-    async fn resume(&self, head: Head) -> Result<(PgConnection, Head), LedgerError> {
+    async fn resume(&self, start: Start) -> Result<(PgConnection, Registered), LedgerError> {
         let (mut connection, _) = connect::writable(&self.options).await?;
-        let head = notes::resume(&mut connection, &self.store, head).await?;
-        Ok((connection, head))
+        let registered = notes::resume(&mut connection, &self.store, start).await?;
+        Ok((connection, registered))
     }
 
     /// Gives up a connection in an unknown state.
     pub(super) fn drop_connection(&mut self) {
         self.connection = None;
+        self.sessions.fetch_add(1, Ordering::SeqCst);
         self.up.store(false, Ordering::Relaxed);
     }
 

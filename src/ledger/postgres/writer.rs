@@ -5,13 +5,13 @@
 //! next session finds out what became of it before it writes anything.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use sqlx::Connection;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::Batch;
 use super::connect::{self, ServerDurability};
@@ -20,6 +20,7 @@ use super::flush::{self, Frames};
 use super::load::load;
 use super::load_blocks::Known;
 use super::needs::Needs;
+use super::notes::Start;
 use super::session::Session;
 use super::{Apply, lock, notes, schema, upkeep};
 use crate::clock::Clock;
@@ -106,6 +107,7 @@ pub(super) struct Writer {
     blocks: Known,
     owed: i64,
     events: Option<Events>,
+    commits: watch::Sender<()>,
     clock: Clock,
     durability: ServerDurability,
 }
@@ -140,6 +142,7 @@ impl Writer {
             blocks: Known::default(),
             owed: 0,
             events,
+            commits: watch::Sender::new(()),
             clock,
             durability,
         })
@@ -156,6 +159,16 @@ impl Writer {
     /// True while the database is reached.
     pub(super) fn up(&self) -> Arc<AtomicBool> {
         self.session.up()
+    }
+
+    /// How many sessions have ended.
+    pub(super) fn sessions(&self) -> Arc<AtomicU64> {
+        self.session.sessions()
+    }
+
+    /// Hears of each commit that gave the stream of events something new.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.subscribe()
     }
 
     /// The newest durable head, for checkpoints.
@@ -197,12 +210,14 @@ impl Writer {
     async fn together(&mut self, works: &mut Works) -> Result<(), Failed> {
         let mut races = 0;
         loop {
-            let resumed = self.session.ensure(self.head).await;
-            let head = resumed.map_err(|why| Failed { why, alone: false })?;
-            if let Some(head) = head {
+            let (head, now) = (self.head, self.clock.now().as_millisecond());
+            let start = Start { head, now, with_lines: self.events.is_some() };
+            let resumed = self.session.ensure(start).await;
+            if let Some(registered) = resumed.map_err(|why| Failed { why, alone: false })? {
                 self.frames.clear();
                 self.blocks = Known::default();
-                self.reach(head);
+                self.reach(registered.head);
+                send(&mut self.events, registered.lines);
             }
             let committed = tokio::time::timeout(PATIENCE, self.commit(works)).await;
             let error = match committed {
@@ -255,6 +270,9 @@ impl Writer {
         self.frames.extend(new);
         if let Some(blocks) = &batch.held.blocks {
             self.blocks = blocks.clone();
+        }
+        if batch.grew() {
+            self.commits.send_replace(());
         }
         send(&mut self.events, batch.into_lines());
     }

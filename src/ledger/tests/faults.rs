@@ -64,7 +64,7 @@ async fn wait_of(bench: &Bench) -> i64 {
 #[tokio::test]
 async fn s_02_a_locked_store_is_waited_for_once_and_not_by_every_record() {
     let bench = Bench::with(|settings| settings.busy_timeout = Duration::from_millis(300));
-    let other = Connection::open(&bench.settings.sqlite).unwrap();
+    let other = Connection::open(bench.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert_eq!(wait_of(&bench).await, 300);
     authorise(&bench, "token").await.unwrap_err();

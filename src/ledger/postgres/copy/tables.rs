@@ -17,7 +17,7 @@ pub(super) struct Shape {
 use Holds::{Bytes, Int, Text};
 
 /// Every table; what another one refers to comes before it.
-pub(super) const TABLES: [Shape; 20] = [
+pub(super) const TABLES: [Shape; 21] = [
     Shape { name: "store", columns: &[("only", Int), ("tenant", Text), ("id", Bytes), ("epoch", Int)] },
     Shape {
         name: "writers",
@@ -180,6 +180,10 @@ pub(super) const TABLES: [Shape; 20] = [
             ("public_jwk", Text),
             ("place", Text),
         ],
+    },
+    Shape {
+        name: "sink_cursors",
+        columns: &[("sink", Text), ("writer", Int), ("tenant", Text), ("seq", Int)],
     },
     Shape { name: "checkpoints", columns: &[("n", Int), ("tenant", Text), ("at", Int), ("jws", Text)] },
 ];

@@ -52,7 +52,7 @@ impl Postgres {
         ]));
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let options = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c max_connections=300 -k {} {more}",
+            "-p {port} -c listen_addresses=127.0.0.1 -c max_connections=300 -c jit=off -k {} {more}",
             home.display()
         );
         let mut stop = unprivileged(&program("pg_ctl"));
@@ -118,7 +118,7 @@ impl Postgres {
 
     /// The same, with what went wrong.
     pub(crate) fn psql(&self, database: &str, sql: &str) -> Output {
-        let mut psql = Command::new(program("psql"));
+        let mut psql = command(&program("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "tollgate"]);
         psql.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]).env("PGPASSWORD", PASSWORD);
         psql.stdin(Stdio::null()).output().unwrap()
@@ -132,14 +132,40 @@ impl Drop for Postgres {
     }
 }
 
-/// A program of PostgreSQL's, of the newest version that is installed.
+/// Where `tests/run` unpacks a server on a machine that has none.
+fn unpacked() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/parts/debian")
+}
+
+/// A program of PostgreSQL's: of the newest version that is installed, or the unpacked one.
 fn program(name: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
-    folders.sort();
-    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let installed = [unpacked().join("usr/lib/postgresql"), PathBuf::from("/usr/lib/postgresql")];
+    let versioned = installed.into_iter().flat_map(|versions| {
+        let versions = std::fs::read_dir(versions).into_iter().flatten().flatten();
+        let mut folders: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+        folders.sort();
+        folders
+    });
+    // What is on the search path may be a wrapper without a server behind it, so it comes last.
+    let searched = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&searched).chain(versioned).collect();
     let found = folders.iter().rev().map(|folder| folder.join(name)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{name} is missing: install PostgreSQL's server (package postgresql)"))
+    found.unwrap_or_else(|| panic!("{name} is missing: run tests/run once, which installs it"))
+}
+
+/// Runs `program`; an unpacked one with the libraries that were unpacked with it.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    with_libraries(&mut command, program);
+    command
+}
+
+fn with_libraries(command: &mut Command, program: &Path) {
+    if program.starts_with(unpacked()) {
+        let folders = ["usr/lib", "lib"].map(|folder| unpacked().join(folder));
+        let folders = folders.map(|folder| folder.join(format!("{}-linux-gnu", std::env::consts::ARCH)));
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap());
+    }
 }
 
 fn is_root() -> bool {
@@ -149,9 +175,10 @@ fn is_root() -> bool {
 /// `program`, as a user that PostgreSQL runs as.
 fn unprivileged(program: &Path) -> Command {
     if !is_root() {
-        return Command::new(program);
+        return command(program);
     }
     let mut command = Command::new("setpriv");
+    with_libraries(&mut command, program);
     let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
     command.args(user).arg(program).current_dir("/");
     command
