@@ -114,7 +114,7 @@ async fn what_is_not_there_is_refused_with_a_code_and_the_methods_that_are() {
     let site = Site::new(&[]).await;
     let app = site.start().await;
     for path in
-        ["/", "/v1", "/v1/credentials/", "/v2/credentials", "/v1/leases", "/%2e%2e/etc/passwd", "/admin"]
+        ["/", "/v1", "/v1/credentials/", "/v2/credentials", "/v1/lease", "/%2e%2e/etc/passwd", "/admin"]
     {
         let answer = site.api().get(path, None).await;
         assert_eq!((answer.status, answer.code()), (404, "not_found"), "{path}");
