@@ -11,6 +11,9 @@
 //! of two, the second one's insert waits for the first one's commit, fails, and its batch runs again with the row in
 //! view. Statements lock rows in key order, so that batches queue rather than block each other; a deadlock runs again.
 //!
+//! What sets or lifts a block is carried out alone ([`Apply::ALONE`]): it waits for the batches of all servers that have
+//! begun, and those that begin later wait for it and find the epoch grown.
+//!
 //! **To add an intent**: list it in `intent.rs`; implement [`Apply`] beside its SQLite counterpart's name here: `needs`
 //! names its rows, `apply` decides as the SQLite one does. A new table takes a struct and a field in `held.rs`, a read in
 //! `load.rs`, a write in `flush.rs`, and a line in `copy/tables.rs`. A query for reading goes into `queries.rs`.
