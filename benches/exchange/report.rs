@@ -135,7 +135,7 @@ impl Report {
             .find(|exchanges| exchanges.role == "preview" && exchanges.connections == connections)
     }
 
-    /// The word is earned by what SQLite and the kernel report, not by what was configured.
+    /// The word is earned by what the store reports, not by what was configured.
     fn promise(&self) -> &'static str {
         match &self.steps {
             Some(steps) if steps.durable => "durable exchanges",
@@ -145,12 +145,7 @@ impl Report {
 
     fn exchange_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Steps { durability: read, .. }) = &self.steps {
-            let (promise, mode) = (self.promise(), &read.journal_mode);
-            writeln!(
-                f,
-                "\n{promise} (journal_mode={mode}, synchronous={}, {})",
-                read.synchronous, read.file_system
-            )?;
+            writeln!(f, "\n{} ({read})", self.promise())?;
         }
         let columns = [
             "role",

@@ -85,11 +85,14 @@ pub enum AdminAnswer {
     },
 }
 
-/// Where the server that uses this configuration listens for administration: beside its store.
+/// Where the server that uses this configuration listens for administration: where it says, or beside its SQLite file.
 pub fn admin_socket(settings: &Settings) -> PathBuf {
-    let mut path = settings.store.sqlite.clone().into_os_string();
-    path.push(".sock");
-    path.into()
+    let beside = || {
+        let mut path = settings.store.place.file().unwrap_or(Path::new("tollgate")).as_os_str().to_owned();
+        path.push(".sock");
+        path.into()
+    };
+    settings.server.admin_socket.clone().unwrap_or_else(beside)
 }
 
 /// The bound socket.
@@ -100,8 +103,8 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds `path`, mode 0600. A socket that a former process left behind is replaced; the store's lock has shown that
-    /// no other server runs.
+    /// Binds `path`, mode 0600. A socket that a former process left behind is replaced: a file's lock has shown that no
+    /// other server runs; beside a database, one that answers is left alone.
     pub(super) fn bind(path: &Path) -> Result<Self, StartError> {
         Self::bound(path).map_err(|source| StartError::Admin { path: path.to_owned(), source })
     }
@@ -109,7 +112,11 @@ impl Listener {
     /// The socket is made in a private folder and moved when its mode is set: at no moment can another user open it.
     fn bound(path: &Path) -> io::Result<Self> {
         match std::fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => {}
+            Ok(found) if found.file_type().is_socket() => {
+                if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                    return Err(io::Error::other("another server listens there"));
+                }
+            }
             Ok(_) => return Err(io::Error::other("there is a file that is not a socket")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -124,7 +131,7 @@ impl Listener {
         if longest > MAX_PATH {
             return Err(io::Error::other(format!(
                 "the path of a Unix socket has at most {MAX_PATH} bytes, and this takes {longest}: \
-                 choose a shorter store.sqlite"
+                 choose a shorter store.sqlite, or write server.admin_socket"
             )));
         }
         let socket = UnixListener::bind(&made)?;
@@ -291,6 +298,6 @@ mod tests {
         std::fs::create_dir(path.parent().unwrap()).unwrap();
         let error = Listener::bind(&path).err().unwrap();
         let why = std::error::Error::source(&error).unwrap().to_string();
-        assert!(why.contains("choose a shorter store.sqlite"), "{why}");
+        assert!(why.contains("choose a shorter store.sqlite, or write server.admin_socket"), "{why}");
     }
 }

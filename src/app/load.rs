@@ -10,10 +10,10 @@ use super::{Source, StartError};
 use crate::broker::Loaded;
 use crate::causes;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, OtlpSettings, Problem, Problems, Settings};
+use crate::config::{Config, Limits, OtlpSettings, PostgresPlace, Problem, Problems, Settings, StorePlace};
 use crate::facts::Gatherer;
 use crate::identity::{Identity, Remembered};
-use crate::ledger::{Ledger, LedgerSettings, Rewrapped};
+use crate::ledger::{Durability, Ledger, LedgerSettings, Rewrapped};
 use crate::policy::Policy;
 use crate::provider::Providers;
 use crate::secret::Fingerprint;
@@ -146,16 +146,22 @@ pub(super) fn open_ledger(
         tell_block_reasons: settings.blocks.tell_reason,
         events_stdout: settings.audit.stdout,
         events_file: settings.audit.file.clone(),
-        ..LedgerSettings::new(&settings.store.sqlite)
+        ..LedgerSettings::new(settings.store.place.clone())
     };
     let ledger = Ledger::open(&ledger_settings, sealer, clock)?;
-    let durability = ledger.durability();
-    if !durability.is_durable() {
-        let file_system = durability.file_system.as_str();
-        tracing::warn!(
-            file_system,
-            "the store may lose its last records with the power: use a disk's file system"
-        );
+    match ledger.durability() {
+        Durability::Sqlite(file) if !file.is_durable() => {
+            let file_system = file.file_system.as_str();
+            tracing::warn!(
+                file_system,
+                "the store may lose its last records with the power: use a disk's file system"
+            );
+        }
+        Durability::Sqlite(_) => {}
+        Durability::Postgres(server) => {
+            let (version, commit) = (&server.server_version, &server.synchronous_commit);
+            tracing::info!(%version, synchronous_commit = %commit, "the database keeps what it commits");
+        }
     }
     Ok(Arc::new(ledger))
 }
@@ -179,7 +185,8 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
-        ("store.sqlite", new.store.sqlite == old.store.sqlite),
+        ("server.admin_socket", new.server.admin_socket == old.server.admin_socket),
+        ("store.sqlite or store.postgres", same_place(&new.store.place, &old.store.place)),
         ("store.key_encryption_key, or a previous one,", keys(new) == keys(old)),
         ("signing (all but tokens)", new.signing.is_like(&old.signing)),
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
@@ -195,6 +202,19 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         problems.push(Problem::error(Path::new("tollgate.toml"), "needs_restart", &message, fix));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// True if both are one place, reached in one way.
+fn same_place(new: &StorePlace, old: &StorePlace) -> bool {
+    let way = |place: &StorePlace| match place {
+        StorePlace::Sqlite(_) => None,
+        StorePlace::Postgres(PostgresPlace { password, ca, pool, .. }) => {
+            let password =
+                password.as_ref().map(|password| Fingerprint::of(password.expose_secret().as_bytes()));
+            Some((password, ca.clone(), *pool))
+        }
+    };
+    new.to_string() == old.to_string() && way(new) == way(old)
 }
 
 /// A failure while building, as a problem of the whole configuration.

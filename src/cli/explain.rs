@@ -51,11 +51,10 @@ pub(super) async fn run(args: ExplainArgs, output: Output) -> Result<(), Failure
 fn from_store(source: &SourceArgs, decision: DecisionId) -> Result<serde_json::Value, Failure> {
     let failed =
         |error: &(dyn std::error::Error + 'static)| Failure::new(Status::Failed, causes::in_full(error));
-    let store = source.checked()?.config.settings.store.sqlite;
+    let store = source.checked()?.config.settings.store.place;
     let reader = Reader::open(&store).map_err(|error| failed(&error))?;
     let record = reader.decision(decision).map_err(|error| failed(&error))?;
-    let record = record.ok_or_else(|| {
-        Failure::new(Status::Failed, format!("there is no decision {decision} in {}", store.display()))
-    })?;
+    let record = record
+        .ok_or_else(|| Failure::new(Status::Failed, format!("there is no decision {decision} in {store}")))?;
     serde_json::to_value(&record).map_err(|error| failed(&error))
 }

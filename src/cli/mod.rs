@@ -23,6 +23,7 @@ mod revoke;
 mod schema;
 mod serve;
 mod source;
+mod store;
 mod token;
 mod whoami;
 
@@ -83,6 +84,8 @@ enum Command {
     Leases(leases::LeasesArgs),
     /// Search, follow, export and verify the record.
     Audit(audit::AuditArgs),
+    /// Copy the ledger from a file into a database.
+    Store(store::StoreArgs),
     /// Print the JSON Schema of what policies see as `input`.
     Schema(schema::SchemaArgs),
     /// Print a shell completion script.
@@ -133,6 +136,7 @@ async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Keys(args) => keys::run(args, output).await?,
         Command::Leases(args) => return leases::run(args, output).await,
         Command::Audit(args) => return audit::run(args, output).await,
+        Command::Store(args) => return store::run(args, output).await,
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args)?,
     }

@@ -24,6 +24,7 @@ mod sharing;
 mod signing;
 mod sink;
 mod source;
+mod store;
 mod table;
 mod target;
 mod telemetry;
@@ -126,7 +127,7 @@ fn settings(around: &Around<'_>, problems: &mut Problems) -> settings::Draft {
     let path = Path::new("tollgate.toml");
     let overlay = environment::overlay(around.environment, problems);
     let Some(bytes) = around.files.get(path) else {
-        let fix = "write it; `[server]` needs `url`, `[store]` needs `sqlite` and `key_encryption_key`";
+        let fix = "write it; `[server]` needs `url`, `[store]` needs `sqlite` or `postgres`, and `key_encryption_key`";
         problems.push(Problem::error(path, "missing_file", "there is no tollgate.toml", fix));
         return settings::Draft::default();
     };

@@ -18,6 +18,7 @@ mod role;
 mod settings;
 mod signing;
 mod sink;
+mod store;
 mod table;
 mod target;
 mod telemetry;
@@ -38,6 +39,7 @@ pub use settings::{
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
+pub use store::{InvalidPlace, PostgresPlace, StorePlace};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
 pub use telemetry::{OtlpSettings, TelemetrySettings};

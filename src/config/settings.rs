@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::sink::Sink;
-use super::{SigningSettings, TelemetrySettings};
+use super::{SigningSettings, StorePlace, TelemetrySettings};
 use crate::domain::{BlockKind, FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
 
 /// The whole of `tollgate.toml`.
@@ -58,6 +58,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Tenant of roles and issuers that name none; `default` unless written.
     pub tenant: TenantName,
+    /// Unix socket for administration; beside the SQLite file unless written, and needed with PostgreSQL.
+    pub admin_socket: Option<PathBuf>,
 }
 
 /// A server certificate.
@@ -72,8 +74,8 @@ pub struct TlsSettings {
 /// `[store]`.
 #[derive(Debug)]
 pub struct StoreSettings {
-    /// The SQLite file.
-    pub sqlite: PathBuf,
+    /// Where the ledger is kept.
+    pub place: StorePlace,
     /// 32 random bytes, base64, that seal keys and handles in the store.
     pub key_encryption_key: SecretString,
     /// Former ones, which open what they sealed until `tollgate keys rewrap` has sealed it anew.

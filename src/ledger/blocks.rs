@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 use super::explained::time;
 use super::intent::{BlockRow, Blocking, LiftBlock, MarkBlocked, Marked, SetBlocks, Stopping};
 use super::matching::{Keys, SUBJECTS, Subjects, subjects_of};
-use super::sqlite::block_queries;
 use super::{Ledger, LedgerError};
 use crate::clock::random_bytes;
 use crate::domain::{BlockId, BlockReason, BlockSubject, Code, Refusal, RoleName, TenantName};
@@ -242,11 +241,7 @@ impl Ledger {
     pub async fn blocks(&self, tenant: Option<&TenantName>, all: bool) -> Result<Vec<Block>, LedgerError> {
         let tenant = tenant.map(ToString::to_string).unwrap_or_default();
         let now = (!all).then(|| self.clock.now().as_millisecond());
-        let rows = self
-            .store
-            .reader()
-            .read(move |connection| Ok(block_queries::blocks(connection, &tenant, now)?))
-            .await?;
+        let rows = self.store.reader().blocks(tenant, now).await?;
         let blocks: Option<_> = rows.into_iter().map(Block::read).collect();
         blocks.ok_or(LedgerError::Damaged { what: "block" })
     }
@@ -292,13 +287,7 @@ impl Ledger {
     /// Reads the blocks again if somebody set or lifted one, here or on another replica.
     pub(super) async fn refresh_blocks(&self) {
         let (known, now) = (self.blocks.epoch.load(Ordering::Relaxed), self.clock.now().as_millisecond());
-        let read = self.store.reader().read(move |connection| {
-            if block_queries::epoch(connection)? == known {
-                return Ok(None);
-            }
-            Ok(Some(block_queries::in_force(connection, now)?))
-        });
-        match read.await {
+        match self.store.reader().blocks_in_force(Some(known), now).await {
             Ok(None) => {}
             Ok(Some((epoch, rows))) => {
                 self.blocks.put(epoch, rows);

@@ -1,8 +1,8 @@
 //! Checkpoints: the chain's head, signed. Kept elsewhere, one proves that nothing before it was cut, changed or rolled
 //! back, even by somebody who can rewrite the whole store.
 //!
-//! One head is enough for all writers of a store with one server: the first record of each writer vouches for the last
-//! record of the writer before it.
+//! A checkpoint signs the heads that no start of a server has vouched for yet: of a store with one server that is its
+//! own, since the first record of each writer vouches for the last record of the writer before it.
 
 use std::sync::atomic::Ordering;
 
@@ -12,11 +12,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+use super::chain::Head;
 use super::intent::StoreCheckpoint;
 use super::kind::HeadText;
-use super::sqlite::queries;
 use super::{Ledger, LedgerError};
 use crate::signing::{CHECKPOINT_TYP, Keyring, Purpose};
+
+/// Numbers that are tried for a checkpoint.
+const TRIES: u32 = 4;
 
 /// A signed checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +46,8 @@ pub(super) struct Claims {
 }
 
 impl Ledger {
-    /// Signs the chain's head and stores the checkpoint; it goes to the events too. None if nothing was recorded since
-    /// the last one. Call it every ten seconds or so, and before a shutdown.
+    /// Signs the chains' heads and stores the checkpoint; it goes to the events too. None if this server recorded
+    /// nothing since the last one. Call it every ten seconds or so, and before a shutdown.
     ///
     /// # Errors
     /// No key for checkpoints, or the store cannot record.
@@ -53,19 +56,27 @@ impl Ledger {
         if head.seq <= self.checkpointed.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let n = 1 + self.store.reader().read(|connection| Ok(queries::last_checkpoint(connection)?)).await?;
+        // Of servers that sign at once, one has the number, and the others take the next.
+        for _ in 0..TRIES {
+            if let Some(checkpoint) = self.sign(keyring, head).await? {
+                self.checkpointed.store(head.seq, Ordering::Relaxed);
+                return Ok(Some(checkpoint));
+            }
+        }
+        Err(LedgerError::Checkpoint("other servers took every number".to_owned()))
+    }
+
+    /// Signs and stores one; none if its number is taken meanwhile.
+    async fn sign(&self, keyring: &Keyring, own: Head) -> Result<Option<Checkpoint>, LedgerError> {
+        let n = 1 + self.store.reader().last_checkpoint().await?;
+        let mut heads = vec![HeadText { writer: own.writer, seq: own.seq, hash: own.hash.to_string() }];
+        heads.extend(self.store.heads_beside().await?);
         let now = self.clock.now();
-        let claims = Claims {
-            store: hex(self.store.id()),
-            n,
-            at: now.as_millisecond(),
-            heads: vec![HeadText { writer: head.writer, seq: head.seq, hash: head.hash.to_string() }],
-        };
+        let claims = Claims { store: hex(self.store.id()), n, at: now.as_millisecond(), heads };
         let jws = keyring.sign_jwt(Purpose::Checkpoints, CHECKPOINT_TYP, &claims).await?;
         let jws = jws.expose_secret().to_owned();
-        self.store.run(StoreCheckpoint { n, at: claims.at, jws: jws.clone() }).await?;
-        self.checkpointed.store(head.seq, Ordering::Relaxed);
-        Ok(Some(Checkpoint { n, at: now, jws }))
+        let stored = self.store.run(StoreCheckpoint { n, at: claims.at, jws: jws.clone() }).await?;
+        Ok(stored.then_some(Checkpoint { n, at: now, jws }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every store must do: the suite that SQLite passes now and that a second store will run as it is.
+//! What every store must do: one suite, which SQLite and PostgreSQL both pass.
 
 use std::time::Duration;
 
@@ -19,75 +19,90 @@ macro_rules! conformance {
     };
 }
 
-mod lists;
+macro_rules! stores {
+    ($($name:ident)+) => {
+        mod sqlite {
+            crate::ledger::conformance::conformance! { crate::ledger::testing::Bench::new(); $($name)+ }
+        }
+        mod postgres {
+            crate::ledger::conformance::conformance! { crate::ledger::testing::Bench::postgres(); $($name)+ }
+        }
+    };
+}
 
-mod sqlite {
-    use crate::ledger::testing::Bench;
-    conformance! { Bench::new();
-        i_10_a_token_is_used_once_per_role
-        i_10_of_fifty_at_once_exactly_one_wins
-        i_10_a_used_token_is_remembered_until_it_is_dead_and_over_restarts
-        i_10_a_retry_with_its_key_supersedes_the_first_attempt
-        i_10_a_retry_of_another_request_conflicts
-        i_10_retries_do_not_prolong_the_time_for_retries
-        i_10_another_callers_key_is_another_key
-        a_superseded_attempt_in_flight_cannot_be_leased
-        a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before
-        a_lease_needs_an_open_authorisation
-        c_07_unknown_lease_and_wrong_secret_are_one_answer
-        c_16_only_its_own_secret_ends_a_lease
-        ending_is_two_steps_and_idempotent
-        what_cannot_be_ended_says_so
-        an_interrupted_end_is_found_again
-        c_15_a_block_between_authorise_and_lease_stops_the_lease
-        c_15_a_block_refuses_whoever_it_is_about_and_nobody_else
-        c_15_a_block_marks_what_lives_in_its_own_transaction
-        c_15_what_a_block_is_about_does_not_wait_for_its_turn
-        c_15_more_than_one_transaction_can_mark_is_marked_too
-        c_15_decisions_without_keys_are_matched_by_their_input
-        a_block_is_over_when_it_is_lifted_or_expires
-        a_block_of_a_tenant_holds_and_is_seen_in_that_tenant_alone
-        the_same_message_sets_its_blocks_once
-        an_alert_that_fires_again_adds_no_block
-        the_account_of_a_block_says_what_is_dead_what_dies_and_what_is_unknown
-        after_a_crash_the_unleased_are_listed_until_resolved_or_dead
-        an_abandoned_authorisation_that_may_live_stays_listed
-        a_decision_reads_back_whole
-        refusals_and_dry_runs_are_recorded
-        operations_are_recorded_by_their_name
-        s_09_refusals_above_the_rate_are_counted_not_recorded
-        s_10_a_change_of_configuration_is_a_record
-        what_was_done_verifies
-        a_worker_that_was_held_up_cannot_write_over_another
-        of_many_workers_one_has_the_claim
+pub(in crate::ledger) use {conformance, stores};
+
+stores! {
+    i_10_a_token_is_used_once_per_role
+    i_10_of_fifty_at_once_exactly_one_wins
+    i_10_a_used_token_is_remembered_until_it_is_dead_and_over_restarts
+    i_10_a_retry_with_its_key_supersedes_the_first_attempt
+    i_10_a_retry_of_another_request_conflicts
+    i_10_retries_do_not_prolong_the_time_for_retries
+    i_10_another_callers_key_is_another_key
+    a_superseded_attempt_in_flight_cannot_be_leased
+    a_superseded_attempt_is_told_so_even_if_it_was_looked_after_before
+    a_lease_needs_an_open_authorisation
+    c_07_unknown_lease_and_wrong_secret_are_one_answer
+    c_16_only_its_own_secret_ends_a_lease
+    ending_is_two_steps_and_idempotent
+    what_cannot_be_ended_says_so
+    an_interrupted_end_is_found_again
+    c_15_a_block_between_authorise_and_lease_stops_the_lease
+    c_15_a_block_refuses_whoever_it_is_about_and_nobody_else
+    c_15_a_block_marks_what_lives_in_its_own_transaction
+    c_15_what_a_block_is_about_does_not_wait_for_its_turn
+    c_15_more_than_one_transaction_can_mark_is_marked_too
+    c_15_decisions_without_keys_are_matched_by_their_input
+    a_block_is_over_when_it_is_lifted_or_expires
+    a_block_of_a_tenant_holds_and_is_seen_in_that_tenant_alone
+    the_same_message_sets_its_blocks_once
+    an_alert_that_fires_again_adds_no_block
+    the_account_of_a_block_says_what_is_dead_what_dies_and_what_is_unknown
+    after_a_crash_the_unleased_are_listed_until_resolved_or_dead
+    an_abandoned_authorisation_that_may_live_stays_listed
+    a_decision_reads_back_whole
+    refusals_and_dry_runs_are_recorded
+    operations_are_recorded_by_their_name
+    s_09_refusals_above_the_rate_are_counted_not_recorded
+    s_10_a_change_of_configuration_is_a_record
+    what_was_done_verifies
+    a_worker_that_was_held_up_cannot_write_over_another
+    of_many_workers_one_has_the_claim
+    what_fails_is_tried_again_after_a_growing_pause_over_restarts
+    what_fails_too_often_raises_the_alarm_and_is_still_tried
+    what_had_no_turn_counts_no_attempt
+    its_holder_may_try_again_at_once
+    an_end_that_no_target_confirmed_before_it_died_is_told
+    an_authorisation_without_a_lease_is_claimed_like_a_lease
+    a_lease_whose_holder_is_silent_is_ended_and_says_why
+    a_holder_that_beats_keeps_its_lease_over_restarts
+    a_ten_minute_outage_ends_no_healthy_lease
+    a_server_that_was_held_up_counts_no_silence
+    a_heartbeat_of_what_is_over_says_so
+    c_16_only_its_own_secret_beats_for_a_lease
+    a_renewal_makes_the_lease_live_longer_and_never_shorter
+    what_is_to_be_ended_is_not_renewed
+    c_15_a_block_between_authorise_and_renew_stops_the_renewal
+    c_15_a_renewal_that_the_sweep_settled_under_a_block_is_blocked_too
+    c_15_a_renewal_is_not_authorised_under_a_block_that_is_about_it
+    after_a_crash_a_lost_renewal_counts_as_done
+    a_lost_renewal_of_what_its_target_ended_is_dead
+    c_16_only_its_own_secret_renews_a_lease
+    a_renewal_needs_the_record_that_it_rests_on
+}
+
+/// What holds of one server on one file.
+mod sqlite_alone {
+    conformance! { crate::ledger::testing::Bench::new();
         a_claim_of_an_earlier_run_is_void
-        what_fails_is_tried_again_after_a_growing_pause_over_restarts
-        what_fails_too_often_raises_the_alarm_and_is_still_tried
-        what_had_no_turn_counts_no_attempt
-        its_holder_may_try_again_at_once
-        an_end_that_no_target_confirmed_before_it_died_is_told
-        an_authorisation_without_a_lease_is_claimed_like_a_lease
-        a_lease_whose_holder_is_silent_is_ended_and_says_why
-        a_holder_that_beats_keeps_its_lease_over_restarts
-        a_ten_minute_outage_ends_no_healthy_lease
-        a_server_that_was_held_up_counts_no_silence
-        a_heartbeat_of_what_is_over_says_so
-        c_16_only_its_own_secret_beats_for_a_lease
-        a_renewal_makes_the_lease_live_longer_and_never_shorter
-        what_is_to_be_ended_is_not_renewed
-        c_15_a_block_between_authorise_and_renew_stops_the_renewal
-        c_15_a_renewal_that_the_sweep_settled_under_a_block_is_blocked_too
-        c_15_a_renewal_is_not_authorised_under_a_block_that_is_about_it
-        after_a_crash_a_lost_renewal_counts_as_done
-        a_lost_renewal_of_what_its_target_ended_is_dead
-        c_16_only_its_own_secret_renews_a_lease
-        a_renewal_needs_the_record_that_it_rests_on
     }
 }
 
 mod blocks;
 mod heartbeats;
 mod lease_life;
+mod lists;
 mod renewals;
 
 use blocks::*;

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use super::intent::{self, Close, Closing, End, Postpone, Postponed, Settled};
-use super::sqlite::queries;
 use super::{EndHow, Ledger, LedgerError, Unavailable};
 use crate::clock::random_bytes;
 use crate::domain::{DecisionId, LeaseId};
@@ -140,7 +139,7 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn endings(&self) -> Result<Waiting, LedgerError> {
-        self.store.reader().read(|connection| Ok(queries::endings(connection)?)).await
+        self.store.reader().endings().await
     }
 }
 

@@ -22,6 +22,35 @@ pub enum LedgerError {
     /// SQLite failed.
     #[error("the store failed")]
     Sqlite(#[from] rusqlite::Error),
+    /// The sinks of events cannot be started.
+    #[error("cannot write events")]
+    Events(#[source] std::io::Error),
+    /// There is no room, or no folder, for a temporary copy.
+    #[error("cannot make a temporary copy of the store")]
+    Snapshot(#[source] std::io::Error),
+    /// PostgreSQL failed.
+    #[error("the database failed")]
+    Postgres(#[from] sqlx::Error),
+    /// The database's schema cannot be brought up to date.
+    #[error("cannot bring the database's schema up to date")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// The schema is more than one version ahead of this program.
+    #[error("the database's schema is of version {found}, and this Tollgate knows {known}: run a newer one")]
+    SchemaAhead {
+        /// The schema's version.
+        found: i64,
+        /// The newest that this program knows; one more only adds to it.
+        known: i64,
+    },
+    /// There is no ledger in the database yet, or it is another program's.
+    #[error("{0} holds no Tollgate store")]
+    NoStore(String),
+    /// A variable would change how the database is reached.
+    #[error("{0} is set in the environment and would change how the database is reached: unset it")]
+    Environment(&'static str),
+    /// The copy's target holds something.
+    #[error("{0} is not empty: a store is copied into an empty place only")]
+    NotEmpty(String),
     /// The schema cannot be brought up to date; a newer Tollgate may have written it.
     #[error("cannot bring the store's schema up to date")]
     Migration(#[from] rusqlite_migration::Error),
@@ -64,7 +93,7 @@ pub enum LedgerError {
     Signing(#[from] crate::signing::SigningError),
 }
 
-/// Why the store cannot record at this moment. Nothing was recorded.
+/// Why the store cannot record at this moment. Nothing was recorded, unless it says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// Disk or configured size exhausted.
@@ -85,6 +114,15 @@ pub enum Unavailable {
     /// SQLite refused this one record.
     #[error("the store refused the record: {0}")]
     Rejected(String),
+    /// The database cannot be reached.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection broke on the way: what was asked may be recorded or not, and must be taken as neither.
+    #[error("the connection to the database broke: {0}")]
+    Broken(String),
+    /// The database does not hold what it had committed: it was restored, or a stale replica took over.
+    #[error("the database lost records that it had committed; find out why, then restart Tollgate")]
+    RolledBack,
     /// The writer has ended.
     #[error("the ledger's writer has stopped")]
     Stopped,

@@ -12,7 +12,6 @@ use std::time::Duration;
 use super::explained::time;
 use super::intent::Hear;
 use super::leases::status;
-use super::sqlite::queries;
 use super::{LeaseStatus, Ledger, Unavailable};
 use crate::domain::{Code, LeaseId, Refusal};
 use crate::secret::LeaseSecret;
@@ -93,8 +92,7 @@ impl Ledger {
     /// [`Unavailable`]: what was heard waits for the next call.
     pub async fn hear(&self) -> Result<Vec<LeaseId>, Unavailable> {
         let ready = lock(&self.hearing).extend(self.clock.now().as_millisecond());
-        let wanted = self.store.reader().read(|connection| Ok(queries::any_heartbeat(connection)?));
-        if matches!(wanted.await, Ok(false)) {
+        if matches!(self.store.reader().any_heartbeat().await, Ok(false)) {
             lock(&self.hearing).beats.clear();
             return Ok(Vec::new());
         }

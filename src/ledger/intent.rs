@@ -1,7 +1,8 @@
 //! What the ledger is asked to do, as data: each intent is one all-or-nothing step, whatever store carries it out.
 //!
 //! Everything that costs time (JSON, sealing, hashing rows) is done before an intent is made; a store's one writer
-//! only compares, stores and chains. SQLite carries them out in `sqlite/`; another store gets a folder of its own.
+//! only compares, stores and chains. SQLite carries them out in `sqlite/`, PostgreSQL in `postgres/`, whose module says
+//! what a new intent needs.
 
 use std::sync::Arc;
 
@@ -9,12 +10,62 @@ use jiff::Timestamp;
 
 use super::counts::Counted;
 use super::heartbeats::Interval;
+use super::kind::Kind;
 use super::record::DecisionRow;
 use super::sinks::Cursor;
-use super::{EndHow, Record};
+use super::{EndHow, Record, endings};
 use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
+
+/// How long the same `Idempotency-Key` makes a retry safe, counted from the first attempt: retries do not prolong it.
+pub(super) const RETRY_MILLIS: i64 = 60_000;
+
+/// What the ledger can be asked.
+pub(super) trait Intent: Send + Sync + 'static {
+    /// What it answers, after the commit.
+    type Output: Send + 'static;
+
+    /// True for what may use the storage that is reserved for grants: all but refusals.
+    const GRANTS: bool = true;
+}
+
+macro_rules! intents {
+    ($($intent:ty => $output:ty $(, grants: $grants:literal)?;)+) => {
+        $(impl Intent for $intent {
+            type Output = $output;
+            $(const GRANTS: bool = $grants;)?
+        })+
+    };
+}
+
+intents! {
+    Authorise => Authorisation;
+    Lease => Leasing;
+    Renew => Renewing;
+    Adopt => Settled;
+    Close => Settled;
+    Decide => (), grants: false;
+    Operate => ();
+    Count => (), grants: false;
+    AskEnd => Asked;
+    Claim => Vec<endings::Claim>;
+    Postpone => Vec<Record>;
+    End => Settled;
+    Hear => Vec<LeaseId>;
+    Revise => ();
+    InsertKeys => bool;
+    StoreKeys => ();
+    KeepIssuerKeys => ();
+    ResealIssuerKeys => bool;
+    StoreCheckpoint => bool;
+    HoldSink => bool;
+    KeepCursor => Option<i64>;
+    Upkeep => Vec<LeaseId>;
+    SetBlocks => Blocking;
+    MarkBlocked => Option<Marked>;
+    LiftBlock => bool;
+}
 
 /// Records an authorisation; settles replay and idempotency.
 #[derive(Debug)]
@@ -136,6 +187,16 @@ pub(super) enum Closing {
     Abandoned { code: &'static str },
     /// Recovery looked after it.
     Resolved,
+}
+
+impl Closing {
+    /// The state that it leaves, the kind of its record, and the code that the record holds.
+    pub(super) fn recorded(&self) -> (&'static str, Kind, Option<String>) {
+        match self {
+            Self::Abandoned { code } => ("abandoned", Kind::Abandoned, Some((*code).to_owned())),
+            Self::Resolved => ("unknown", Kind::Resolved, None),
+        }
+    }
 }
 
 /// Records a decision that leads to no mint.
@@ -312,6 +373,7 @@ pub(super) struct StoreKeys {
 }
 
 /// Remembers an issuer's keys.
+#[derive(Clone)]
 pub(super) struct KeepIssuerKeys {
     pub(super) issuer: String,
     pub(super) sealed: Vec<u8>,
@@ -319,20 +381,30 @@ pub(super) struct KeepIssuerKeys {
 }
 
 /// Replaces the seal of an issuer's keys, unless they were fetched anew meanwhile; the answer is whether it did.
+#[derive(Clone)]
 pub(super) struct ResealIssuerKeys {
     pub(super) issuer: String,
     pub(super) former: Vec<u8>,
     pub(super) sealed: Vec<u8>,
 }
 
-/// Stores a signed checkpoint.
+/// Stores a signed checkpoint; the answer is false if another server took its number.
+#[derive(Clone)]
 pub(super) struct StoreCheckpoint {
     pub(super) n: i64,
     pub(super) at: i64,
     pub(super) jws: String,
 }
 
-/// Notes how far a sink of events has come. No place moves back.
+/// Takes the right to run a sink of events, which a server keeps as long as its session lasts; the answer is false if
+/// another server has it. Nobody asks a SQLite store, which has one server.
+#[derive(Debug)]
+pub(super) struct HoldSink {
+    pub(super) sink: String,
+}
+
+/// Notes how far a sink of events has come, and which writers are over and delivered. No place moves back. The answer is
+/// the first writer that may still have something to send; none, and nothing noted, if another server runs the sink.
 #[derive(Debug)]
 pub(super) struct KeepCursor {
     pub(super) sink: String,

@@ -1,5 +1,6 @@
 //! Reads the words that the store uses for what signing calls its keys.
 
+use super::kind::KeyChange;
 use crate::signing::{KeyState, Place, Purpose, SigningAlgorithm};
 
 const ALGORITHMS: [SigningAlgorithm; 2] = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256];
@@ -23,4 +24,20 @@ pub(super) fn state(text: &str) -> Option<KeyState> {
 /// Reads what [`Place::as_str`] gave.
 pub(super) fn place(text: &str) -> Option<Place> {
     [Place::Store, Place::Kms].into_iter().find(|known| known.as_str() == text)
+}
+
+/// How far a key in this state has come in its life: it never goes back.
+pub(super) const fn age(state: KeyState) -> u8 {
+    match state {
+        KeyState::Published => 0,
+        KeyState::Active => 1,
+        KeyState::Retired => 2,
+        KeyState::Revoked => 3,
+    }
+}
+
+/// The same of the key that a record's body describes.
+pub(super) fn age_in(body: &str) -> Option<u8> {
+    let change: KeyChange = serde_json::from_str(body).ok()?;
+    state(&change.state).map(age)
 }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::explained::time;
 use super::intent::{InsertKeys, KeepIssuerKeys, StoreKeys};
-use super::sqlite::queries;
 use super::{Ledger, LedgerError, Unavailable};
 use crate::domain::IssuerUrl;
 use crate::identity::{BoxFuture, Remembered};
@@ -16,7 +15,7 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read, or a key is damaged, or not as the chain recorded it: [`LedgerError::KeyChanged`].
     pub async fn signing_keys(&self) -> Result<Vec<KeyRecord>, LedgerError> {
-        self.store.reader().read(queries::signing_keys).await
+        self.store.reader().signing_keys().await
     }
 
     /// Adds `keys` if the store has none: of two servers that start at once, one wins. True if it was this one;
@@ -38,10 +37,11 @@ impl Ledger {
     }
 
     async fn open_issuer_keys(&self, issuer: &IssuerUrl) -> Option<(String, Timestamp)> {
-        let url = issuer.to_string();
-        let read =
-            self.store.reader().read(move |connection| Ok(queries::issuer_keys(connection, &url)?)).await;
-        let (sealed, fetched) = read
+        let (sealed, fetched) = self
+            .store
+            .reader()
+            .issuer_keys(issuer.to_string())
+            .await
             .inspect_err(|error| tracing::error!(%issuer, %error, "remembered keys cannot be read"))
             .ok()??;
         let opened = self.sealer.open(&issuer_context(issuer.as_str(), fetched), &sealed);

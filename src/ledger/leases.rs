@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::explained::time;
 use super::intent::{AskEnd, Asked};
-use super::sqlite::queries::{self, LeaseRow};
+use super::rows::{LeaseRow, UnleasedRow};
 use super::{Claim, Ledger, LedgerError, Permitted, Record};
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
 use crate::secret::{Fingerprint, LeaseSecret};
@@ -157,10 +157,9 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn leases_to_end(&self) -> Result<Vec<ToEnd>, LedgerError> {
-        let (now, writer) = (self.clock.now().as_millisecond(), self.store.head().writer);
-        let rows =
-            self.store.reader().read(move |connection| Ok(queries::leases_to_end(connection, now, writer)?));
-        Ok(rows.await?.into_iter().filter_map(|row| self.to_end(row)).collect())
+        let now = self.clock.now().as_millisecond();
+        let rows = self.store.leases_to_end(now).await?;
+        Ok(rows.into_iter().filter_map(|row| self.to_end(row)).collect())
     }
 
     /// Authorisations without a lease whose credential may live at `now`, oldest first, at most some hundreds of each
@@ -171,12 +170,8 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn unleased(&self, now: Timestamp) -> Result<Vec<Unleased>, LedgerError> {
-        let (now, writer, before) = (now.as_millisecond(), self.store.head().writer, self.store.earlier());
-        let rows = self
-            .store
-            .reader()
-            .read(move |connection| Ok(queries::unleased(connection, now, writer, before)?));
-        let open = |row: queries::UnleasedRow| {
+        let rows = self.store.unleased(now.as_millisecond()).await?;
+        let open = |row: UnleasedRow| {
             let decision = DecisionId::from_bytes(row.decision);
             Some(Unleased {
                 decision,
@@ -191,7 +186,7 @@ impl Ledger {
                 blocked: row.blocked,
             })
         };
-        Ok(rows.await?.into_iter().filter_map(open).collect())
+        Ok(rows.into_iter().filter_map(open).collect())
     }
 
     /// How many leases are alive: neither ended nor dead by themselves.
@@ -200,7 +195,7 @@ impl Ledger {
     /// The store cannot be read.
     pub async fn live_leases(&self) -> Result<u32, LedgerError> {
         let now = self.clock.now().as_millisecond();
-        self.store.reader().read(move |connection| Ok(queries::live_leases(connection, now)?)).await
+        self.store.reader().live_leases(now).await
     }
 
     pub(super) async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
@@ -212,8 +207,7 @@ impl Ledger {
     }
 
     async fn stored_lease(&self, id: LeaseId) -> Result<Option<LeaseRow>, Refusal> {
-        let read = self.store.reader().read(move |connection| Ok(queries::lease(connection, id)?));
-        read.await.map_err(|error| {
+        self.store.reader().lease(id).await.map_err(|error| {
             Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
         })
     }

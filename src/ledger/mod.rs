@@ -5,7 +5,7 @@
 //! refusal that takes the last of the storage from a grant.
 //!
 //! The states of a grant are in `states`, what is hashed in `chain`, the decision record in `record` (written) and
-//! `explained` (read). SQLite is in `sqlite`; another store implements the same intents and passes `conformance`.
+//! `explained` (read). SQLite is in `sqlite`, PostgreSQL in `postgres`: the same intents, and one `conformance`.
 
 mod blocks;
 mod chain;
@@ -24,19 +24,25 @@ mod key_text;
 mod keys;
 mod kind;
 mod leases;
+mod look;
 mod matching;
+mod postgres;
+mod reader;
 mod reading;
 mod record;
 mod refuse;
 mod renewals;
 mod rewrap;
+mod rows;
 mod search;
 mod settings;
 mod sinks;
 mod spool;
 mod sqlite;
 mod states;
+mod store;
 mod toll;
+mod touched;
 mod verify;
 
 #[cfg(test)]
@@ -56,6 +62,8 @@ pub use heartbeats::HEAR_EVERY;
 pub use in_flight::InFlight;
 pub use kind::Kind;
 pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
+pub use postgres::{Copied, ServerDurability};
+pub use reader::Reader;
 pub use reading::{AuditFrom, AuditListed, Listed, Reading};
 pub use renewals::Renewable;
 pub use rewrap::{Handles, Rewrapped};
@@ -65,13 +73,15 @@ pub use search::{
 };
 pub use settings::LedgerSettings;
 pub use sinks::{RunningSinks, SinkSetupError, Sinks, Unusable};
-pub use sqlite::{Durability, Reader};
+pub use sqlite::FileDurability;
 pub use states::{
     AskedFor, Authorised, AuthorisedRenewal, Leased, Permitted, Planned, Refused, Renewed, Superseded,
 };
+pub use store::Durability;
 pub use toll::{Affected, Fate, Toll};
 pub use verify::{Finding, FindingKind, Report};
 
+use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
@@ -79,11 +89,20 @@ use self::blocks::Blocks;
 use self::counts::Counts;
 use self::heartbeats::Hearing;
 use self::spool::Spool;
-use self::sqlite::Store;
+use self::store::Store;
 use crate::clock::Clock;
+use crate::config::PostgresPlace;
 use crate::domain::DecisionId;
 use crate::secret::Fingerprint;
 use crate::signing::Sealer;
+
+/// Copies the ledger in the file `from` into the empty database `to`, and verifies the copy. Blocks.
+///
+/// # Errors
+/// A server uses the file; the database holds something already; one of them fails. Then nothing was copied.
+pub fn copy_store(from: &Path, to: &PostgresPlace) -> Result<Copied, LedgerError> {
+    postgres::copy(from, to)
+}
 
 /// The ledger of one server.
 pub struct Ledger {
@@ -104,13 +123,12 @@ impl Ledger {
     /// Blocks for a few disk syncs: call it at start, not on a request's path.
     ///
     /// # Errors
-    /// [`LedgerError::InUse`] if another server holds the file; a setting that does not take; a schema of a newer version.
+    /// [`LedgerError::InUse`] if another server holds the file; a database that cannot be reached; a setting that does not
+    /// take; a schema of a newer version.
     pub fn open(settings: &LedgerSettings, sealer: Arc<Sealer>, clock: Clock) -> Result<Self, LedgerError> {
         let store = Store::open(settings, clock.clone())?;
         let now = clock.now();
-        let in_force = store
-            .reader()
-            .with(|connection| Ok(sqlite::block_queries::in_force(connection, now.as_millisecond())?))?;
+        let in_force = store.reader().blocks_in_force_now(now.as_millisecond())?;
         Ok(Self {
             store,
             sealer,
@@ -128,12 +146,13 @@ impl Ledger {
         self.store.in_flight().begin()
     }
 
-    /// What may be said about durability, as read back from SQLite and the kernel.
+    /// What may be said about durability, as read back from the store.
     pub const fn durability(&self) -> &Durability {
         self.store.durability()
     }
 
-    /// True while the writer lives: for readiness. A store that is merely full or locked recovers by itself.
+    /// True while the writer lives, and reaches its database if it has one: for readiness. A store that is merely full or
+    /// locked recovers by itself.
     pub fn is_alive(&self) -> bool {
         self.store.is_alive()
     }
@@ -156,9 +175,7 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read, or the record is damaged.
     pub async fn decision(&self, id: DecisionId) -> Result<Option<DecisionRecord>, LedgerError> {
-        let stored =
-            self.store.reader().read(move |connection| Ok(sqlite::queries::decision(connection, id)?));
-        let joined = stored.await?.map(explained::Stored::join).transpose();
+        let joined = self.store.reader().stored(id).await?.map(explained::Stored::join).transpose();
         joined.map_err(|_| LedgerError::Damaged { what: "decision record" })
     }
 

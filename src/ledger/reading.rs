@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::search::{
     AuditEntry, AuditPlace, DecisionEntry, LeaseEntry, Look, MAX_LOOK, Page, Search, UnleasedEntry,
 };
-use super::sqlite::{audit_list, lists};
 use super::states::Permitted;
 use super::{Ledger, LedgerError};
 use crate::domain::{Code, DecisionId, LeaseId, OperationAsk, Refusal};
@@ -139,7 +138,8 @@ impl Ledger {
         search: &Search,
         limit: usize,
     ) -> Result<Listed<LeaseEntry>, Refusal> {
-        self.list(reading, search, limit, lists::leases).await
+        let page = self.store.reader().listed_leases(self.look(reading, search, limit)).await;
+        self.listed(reading, page)
     }
 
     /// Authorisations without a lease that may have led to something alive, newest first.
@@ -152,7 +152,8 @@ impl Ledger {
         search: &Search,
         limit: usize,
     ) -> Result<Listed<UnleasedEntry>, Refusal> {
-        self.list(reading, search, limit, lists::unleased).await
+        let page = self.store.reader().listed_unleased(self.look(reading, search, limit)).await;
+        self.listed(reading, page)
     }
 
     /// Decisions, newest first.
@@ -165,7 +166,8 @@ impl Ledger {
         search: &Search,
         limit: usize,
     ) -> Result<Listed<DecisionEntry>, Refusal> {
-        self.list(reading, search, limit, lists::decisions).await
+        let page = self.store.reader().listed_decisions(self.look(reading, search, limit)).await;
+        self.listed(reading, page)
     }
 
     /// One lease within reach.
@@ -174,8 +176,8 @@ impl Ledger {
     /// `lease_unknown`, for an unknown lease and one out of reach alike; `store_unavailable`.
     pub async fn seen_lease(&self, permitted: &Permitted, id: LeaseId) -> Result<LeaseEntry, Refusal> {
         let (tenants, now) = (permitted.tenants().clone(), self.clock.now().as_millisecond());
-        let read = move |store: &rusqlite::Connection| Ok(lists::lease(store, &tenants, id, now)?);
-        let found = self.store.reader().read(read).await.map_err(|error| unreadable(&error))?;
+        let found = self.store.reader().listed_lease(tenants, id, now).await;
+        let found = found.map_err(|error| unreadable(&error))?;
         found.ok_or_else(|| Refusal::new(Code::LeaseUnknown, "there is no such lease within reach"))
     }
 
@@ -194,37 +196,31 @@ impl Ledger {
             Some(Place::Audit(place)) => Some(place.clone()),
             Some(Place::Before(_)) | None => None,
         };
-        let read = move |store: &rusqlite::Connection| {
-            let place = match (place, from) {
-                (Some(place), _) => place,
-                (None, AuditFrom::Start) => AuditPlace::default(),
-                (None, AuditFrom::Since(since)) => audit_list::place_at(store, Some(since))?,
-                (None, AuditFrom::Now) => audit_list::place_at(store, None)?,
-            };
-            Ok(audit_list::audit(store, &tenants, &place, limit)?)
+        let store = self.store.reader();
+        let place = match (place, from) {
+            (Some(place), _) => Ok(place),
+            (None, AuditFrom::Start) => Ok(AuditPlace::default()),
+            (None, AuditFrom::Since(since)) => store.audit_place(Some(since)).await,
+            (None, AuditFrom::Now) => store.audit_place(None).await,
         };
-        let page = self.store.reader().read(read).await.map_err(|error| unreadable(&error))?;
+        let place = place.map_err(|error| unreadable(&error))?;
+        let page = store.audit(tenants, place, limit).await.map_err(|error| unreadable(&error))?;
         let next = self.seal_cursor(reading, Place::Audit(page.place))?;
         Ok(AuditListed { entries: page.entries, next, more: page.more })
     }
 
-    async fn list<T: Send + 'static>(
-        &self,
-        reading: &Reading,
-        search: &Search,
-        limit: usize,
-        list: fn(&rusqlite::Connection, &Look<'_>) -> rusqlite::Result<Page<T>>,
-    ) -> Result<Listed<T>, Refusal> {
+    fn look(&self, reading: &Reading, search: &Search, limit: usize) -> Look {
         let (tenants, search) = (reading.permitted.tenants().clone(), search.clone());
         let now = self.clock.now().as_millisecond();
         let before = match reading.place {
             Some(Place::Before(decision)) => Some(decision),
             Some(Place::Audit(_)) | None => None,
         };
-        let read = move |store: &rusqlite::Connection| {
-            Ok(list(store, &Look { tenants: &tenants, search: &search, before, limit, now, rows: MAX_LOOK })?)
-        };
-        let page = self.store.reader().read(read).await.map_err(|error| unreadable(&error))?;
+        Look { tenants, search, before, limit, now, rows: MAX_LOOK }
+    }
+
+    fn listed<T>(&self, reading: &Reading, page: Result<Page<T>, LedgerError>) -> Result<Listed<T>, Refusal> {
+        let page = page.map_err(|error| unreadable(&error))?;
         let next = page.before.map(|before| self.seal_cursor(reading, Place::Before(before))).transpose()?;
         Ok(Listed { entries: page.entries, next })
     }

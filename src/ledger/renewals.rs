@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 use super::endings::counted;
 use super::explained::time;
 use super::intent::{Adopt, Authorise, Close, Closing, Renew, Renewing};
-use super::sqlite::queries;
 use super::{
     Authorised, AuthorisedRenewal, Claim, Counted, DecisionRecord, Ledger, Planned, Renewed, Unavailable,
 };
@@ -56,8 +55,7 @@ impl Ledger {
             return Err(Refusal::new(Code::LeaseEnded, "the lease is over"));
         }
         let decision = DecisionId::from_bytes(row.decision);
-        let read = self.store.reader().read(move |connection| Ok(queries::decision(connection, decision)?));
-        let stored = read.await.map_err(|error| {
+        let stored = self.store.reader().stored(decision).await.map_err(|error| {
             Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
         })?;
         let unproved = |why: &str| {

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::explained::time;
 use super::intent::{ResealIssuerKeys, StoreKeys};
 use super::keys::issuer_context;
-use super::sqlite::queries;
 use super::{Ledger, LedgerError};
 use crate::signing::KeyState;
 
@@ -82,9 +81,7 @@ impl Ledger {
     async fn rewrap_issuer_keys(&self) -> Result<(usize, usize), LedgerError> {
         let (mut done, mut unopened, mut after) = (0, 0, String::new());
         loop {
-            let from = after.clone();
-            let read = move |connection: &_| Ok(queries::issuer_keys_after(connection, &from)?);
-            let page = self.store.reader().read(read).await?;
+            let page = self.store.reader().issuer_keys_after(after.clone()).await?;
             let Some((last, ..)) = page.last() else { return Ok((done, unopened)) };
             after.clone_from(last);
             for (issuer, former, fetched_at) in page {
@@ -110,8 +107,7 @@ impl Ledger {
     async fn handles(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Handles, LedgerError> {
         let now = self.clock.now().as_millisecond();
         let length = i64::try_from(self.sealer.prefix().len()).unwrap_or(i64::MAX);
-        let read = move |connection: &_| Ok(queries::living_seals(connection, now, length)?);
-        let seals = self.store.reader().read(read).await?;
+        let seals = self.store.reader().living_seals(now, length).await?;
         let found = seals.into_iter().filter(|(prefix, ..)| wanted(prefix));
         Ok(found.fold(Handles::default(), |handles, (_, count, until)| Handles {
             count: handles.count.saturating_add(count),

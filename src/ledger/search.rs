@@ -36,12 +36,12 @@ pub struct Search {
 }
 
 /// What one page is asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+#[derive(Debug, Clone)]
+pub struct Look {
     /// Whose.
-    pub tenants: &'a Tenants,
+    pub tenants: Tenants,
     /// Which.
-    pub search: &'a Search,
+    pub search: Search,
     /// Older than this decision.
     pub before: Option<DecisionId>,
     /// At most so many.

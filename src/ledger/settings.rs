@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Settings of a ledger on SQLite.
+use crate::config::StorePlace;
+
+/// Settings of a ledger. What is about a file means nothing to a database.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
-    /// The file; `<file>.lock` and `<file>.reserve` are made beside it.
-    pub sqlite: PathBuf,
+    /// Where; beside a file, `<file>.lock` and `<file>.reserve` are made.
+    pub place: StorePlace,
     /// Refusal records per principal and minute; more are counted instead.
     pub refusals_per_minute: u32,
     /// Bytes kept aside so that grants are still recorded when the disk is full; 0 keeps none.
@@ -25,10 +27,10 @@ pub struct LedgerSettings {
 }
 
 impl LedgerSettings {
-    /// Defaults for the file `sqlite`.
-    pub fn new(sqlite: impl Into<PathBuf>) -> Self {
+    /// Defaults for a ledger at `place`.
+    pub const fn new(place: StorePlace) -> Self {
         Self {
-            sqlite: sqlite.into(),
+            place,
             refusals_per_minute: 60,
             reserve_bytes: 16 * 1024 * 1024,
             max_bytes: None,

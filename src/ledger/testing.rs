@@ -1,7 +1,8 @@
 //! Authorisations for unit tests of the modules below, and ledgers for those of this one; production code has no such door.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use super::{
     Record, Report,
 };
 use crate::clock::Clock;
-use crate::config::{JwtTarget, LeaseTerms, Role, TargetKind};
+use crate::config::{JwtTarget, LeaseTerms, PostgresPlace, Role, StorePlace, TargetKind};
 use crate::domain::{Ask, BlockId, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
 use crate::facts::testing::{ask, facts, role};
@@ -40,7 +41,18 @@ pub(super) fn sealer() -> Arc<Sealer> {
     Arc::new(Sealer::new(&"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into()).unwrap())
 }
 
-/// A ledger in a folder of its own, which is removed with it.
+#[path = "../../tests/it/harness/parts/postgres.rs"]
+mod postgres;
+
+pub(super) use postgres::Postgres;
+
+/// The one server of this process's tests, made when it is needed first; it ends with the process.
+pub(super) fn server() -> &'static Postgres {
+    static SERVER: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+    &SERVER
+}
+
+/// A ledger in a folder or database of its own.
 pub(super) struct Bench {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Clock,
@@ -57,8 +69,22 @@ impl Bench {
 
     /// A new ledger with changed settings.
     pub(super) fn with(change: impl FnOnce(&mut LedgerSettings)) -> Self {
+        Self::at(|folder| StorePlace::Sqlite(folder.join("ledger.db")), change)
+    }
+
+    /// A new ledger in a database of its own.
+    pub(super) fn postgres() -> Self {
+        Self::postgres_with(|_| ())
+    }
+
+    /// The same with changed settings.
+    pub(super) fn postgres_with(change: impl FnOnce(&mut LedgerSettings)) -> Self {
+        Self::at(|_| StorePlace::Postgres(place(&server().database())), change)
+    }
+
+    fn at(place: impl FnOnce(&Path) -> StorePlace, change: impl FnOnce(&mut LedgerSettings)) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let mut settings = LedgerSettings::new(folder.path().join("ledger.db"));
+        let mut settings = LedgerSettings::new(place(folder.path()));
         settings.reserve_bytes = 0;
         settings.busy_timeout = Duration::from_millis(20);
         change(&mut settings);
@@ -78,6 +104,31 @@ impl Bench {
         drop(Arc::into_inner(ledger).unwrap());
         let ledger = Arc::new(Ledger::open(&settings, sealer, clock.clone()).unwrap());
         Self { ledger, clock, settings, folder }
+    }
+
+    /// Another server on the same database, with the same clock.
+    pub(super) fn beside(&self) -> Self {
+        let (clock, settings, folder) = (self.clock.clone(), self.settings.clone(), Arc::clone(&self.folder));
+        let ledger = Arc::new(Ledger::open(&settings, sealer(), clock.clone()).unwrap());
+        Self { ledger, clock, settings, folder }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Path {
+        self.settings.place.file().unwrap()
+    }
+
+    /// A file of the bench's own folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The database's name.
+    pub(super) fn database(&self) -> &str {
+        match &self.settings.place {
+            StorePlace::Postgres(place) => &place.database,
+            StorePlace::Sqlite(path) => panic!("{} is a file", path.display()),
+        }
     }
 
     /// Moves the clock.
@@ -125,30 +176,40 @@ impl Bench {
 
     /// Lets the turn of everything that waits for its end come at once.
     pub(super) async fn skip_pauses(&self) {
-        self.ledger
-            .store
-            .poke(|store| {
-                store.execute("UPDATE endings SET next_try_at = 0", []).unwrap();
-            })
-            .await;
+        self.change("UPDATE endings SET next_try_at = 0").await;
     }
 
     /// Changes the store behind the ledger's back.
     pub(super) async fn change(&self, sql: &'static str) {
-        self.ledger
-            .store
-            .poke(move |store| {
-                assert!(store.execute(sql, []).unwrap() > 0, "{sql} changes nothing");
-            })
-            .await;
+        match &self.settings.place {
+            StorePlace::Sqlite(_) => {
+                let change = move |store: &rusqlite::Connection| {
+                    assert!(store.execute(sql, []).unwrap() > 0, "{sql} changes nothing");
+                };
+                self.ledger.store.poke(change).await;
+            }
+            StorePlace::Postgres(place) => {
+                let changed = server().sql(&place.database, &format!("{sql} RETURNING 1"));
+                assert!(!changed.is_empty(), "{sql} changes nothing");
+            }
+        }
+    }
+
+    /// Texts that the store holds, by a query of one column.
+    pub(super) fn texts(&self, sql: &str) -> Vec<String> {
+        match &self.settings.place {
+            StorePlace::Sqlite(file) => {
+                let store = rusqlite::Connection::open(file).unwrap();
+                let mut select = store.prepare(sql).unwrap();
+                select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+            }
+            StorePlace::Postgres(place) => server().sql(&place.database, sql),
+        }
     }
 
     /// How many records of a kind the chain has.
-    pub(super) async fn records(&self, kind: &'static str) -> i64 {
-        let read = self.ledger.store.reader().read(move |store| {
-            Ok(store.query_row("SELECT count(*) FROM audit WHERE kind = ?1", [kind], |row| row.get(0))?)
-        });
-        read.await.unwrap()
+    pub(super) fn records(&self, kind: &str) -> usize {
+        self.texts(&format!("SELECT kind FROM audit WHERE kind = '{kind}'")).len()
     }
 
     /// Claims what is to be ended and records how it ended.
@@ -209,6 +270,11 @@ pub(super) fn new_block(subject: &str, lasts: Option<Duration>) -> NewBlock {
 
 /// The secret part of every credential of the tests.
 pub(super) const SENTINEL_CREDENTIAL: &str = "sentinel-credential-5d41402abc4b2a76b9719d911017c592";
+
+/// The database `name` of the tests' server.
+pub(super) fn place(name: &str) -> PostgresPlace {
+    PostgresPlace { pool: 2, ..PostgresPlace::from_url(&server().url(name)).unwrap() }
+}
 
 fn target() -> TargetKind {
     TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() })

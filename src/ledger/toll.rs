@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::Block;
 use super::explained::time;
 use super::leases::EndHow;
-use super::sqlite::block_queries::{self, Pattern, Touched};
+use super::touched::{Pattern, Touched};
 use super::{Ledger, LedgerError};
 use crate::domain::{BlockId, BlockSubject, DecisionId, LeaseId, TenantName};
 
@@ -68,7 +68,7 @@ pub struct Toll {
 }
 
 impl Toll {
-    fn add(&mut self, one: Touched, now: Timestamp, would: bool) {
+    pub(super) fn add(&mut self, one: Touched, now: Timestamp, would: bool) {
         let affected = Affected::of(one, now, would);
         match affected.fate {
             Fate::Dead => self.dead += 1,
@@ -87,7 +87,7 @@ impl Toll {
         }
     }
 
-    fn sorted(mut self) -> Self {
+    pub(super) fn sorted(mut self) -> Self {
         self.affected.sort_by(|a, b| (a.fate, b.dies_at, a.decision).cmp(&(b.fate, a.dies_at, b.decision)));
         self
     }
@@ -132,15 +132,7 @@ impl Ledger {
         let tenant = tenant.map(ToString::to_string).unwrap_or_default();
         let pattern =
             Pattern::new(&tenant, &subject.to_string()).ok_or(LedgerError::Damaged { what: "block" })?;
-        let read = self.store.reader().read(move |connection| {
-            let mut toll = Toll::default();
-            block_queries::touched(connection, now.as_millisecond(), &pattern, None, |one| {
-                toll.add(one, now, true);
-                true
-            })?;
-            Ok(toll.sorted())
-        });
-        read.await
+        self.store.reader().toll_of_subject(pattern, now).await
     }
 
     /// A block that `tenant` may see, and what became of all that it was about.
@@ -154,13 +146,9 @@ impl Ledger {
     ) -> Result<Option<(Block, Toll)>, LedgerError> {
         let now = self.clock.now();
         let tenant = tenant.map(ToString::to_string).unwrap_or_default();
-        let read = self.store.reader().read(move |connection| {
-            let Some(row) = block_queries::one_block(connection, &tenant, id)? else { return Ok(None) };
-            let mut toll = Toll::default();
-            block_queries::effects(connection, id, |one| toll.add(one, now, false))?;
-            Ok(Some((row, toll.sorted())))
-        });
-        let Some((row, toll)) = read.await? else { return Ok(None) };
+        let Some((row, toll)) = self.store.reader().toll_of_block(tenant, id, now).await? else {
+            return Ok(None);
+        };
         let block = Block::read(row).ok_or(LedgerError::Damaged { what: "block" })?;
         Ok(Some((block, toll)))
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::config::{
     AuditSettings, AwsAccess, DenialDetail, Limits, ScopeSpec, ServerSettings, Settings, SigningSettings,
-    StoreSettings, Target, TelemetrySettings, VaultTarget,
+    StorePlace, StoreSettings, Target, TelemetrySettings, VaultTarget,
 };
 use crate::domain::Credential;
 use crate::ledger::testing::authorised;
@@ -30,9 +30,10 @@ fn settings() -> Settings {
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
+            admin_socket: None,
         },
         store: StoreSettings {
-            sqlite: PathBuf::new(),
+            place: StorePlace::Sqlite(PathBuf::new()),
             key_encryption_key: "".into(),
             previous_key_encryption_keys: Vec::new(),
         },

@@ -69,6 +69,8 @@ mod renewals;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod secrets;

@@ -113,14 +113,12 @@ impl Keys {
         let _one_at_a_time = self.changing.lock().await;
         let records = self.stock.ledger.signing_keys().await?;
         let changed = settle(&records, self.stock.clock.now());
-        let moved = !changed.is_empty();
-        if moved {
+        if !changed.is_empty() {
             self.stock.ledger.store_keys(changed).await?;
         }
-        if self.stock.adopt(&records).await? || moved {
-            self.reopen().await?;
-        }
-        Ok(())
+        // Also if nothing moved: another server on the same store may have rotated or revoked keys.
+        self.stock.adopt(&records).await?;
+        self.reopen().await
     }
 
     /// Seals everything by the current key-encryption key that can be.

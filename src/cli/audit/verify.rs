@@ -10,6 +10,7 @@ use crate::causes;
 use crate::cli::failure::{Failure, Status};
 use crate::cli::output::{Output, Tone};
 use crate::cli::source::SourceArgs;
+use crate::config::StorePlace;
 use crate::ledger::{Reader, Report};
 
 /// Arguments of `audit verify`.
@@ -17,7 +18,7 @@ use crate::ledger::{Reader, Report};
 pub(in crate::cli) struct VerifyArgs {
     #[command(flatten)]
     source: SourceArgs,
-    /// The store to read; the configuration's unless given.
+    /// The SQLite file to read; the configuration's store unless given.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// A checkpoint that was kept elsewhere.
@@ -29,8 +30,8 @@ pub(in crate::cli) struct VerifyArgs {
 pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<ExitCode, Failure> {
     let VerifyArgs { source, store, checkpoint } = args;
     let store = match store {
-        Some(store) => store,
-        None => source.checked()?.config.settings.store.sqlite,
+        Some(file) => StorePlace::Sqlite(file),
+        None => source.checked()?.config.settings.store.place,
     };
     let checkpoint = checkpoint.map(std::fs::read_to_string).transpose()?;
     let verifying = tokio::task::spawn_blocking(move || {
@@ -44,7 +45,7 @@ pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<Exit
     if output.is_json() {
         Output::json(&report_json(&report))?;
     } else {
-        print(&report, output)?;
+        print_report(&report, output)?;
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -58,7 +59,8 @@ pub(in crate::cli) fn report_json(report: &Report) -> Value {
     all
 }
 
-fn print(report: &Report, output: Output) -> Result<(), Failure> {
+/// Prints what verification found, for people.
+pub(in crate::cli) fn print_report(report: &Report, output: Output) -> Result<(), Failure> {
     for finding in &report.findings {
         output.toned(Tone::Bad, &finding.to_string())?;
     }

@@ -15,6 +15,7 @@ use crate::cli::client::{AskBody, Attempt, Broker, CredentialAnswer, Granted, ne
 use crate::cli::failure::{Failure, Status};
 use crate::cli::output::{Output, Tone};
 use crate::cli::whoami::print_members;
+use crate::config::StorePlace;
 use crate::demo::{Demo, TokenProfile, TokenRequest};
 use crate::domain::Scalar;
 use crate::ledger::Reader;
@@ -211,7 +212,8 @@ fn summary(granted: &Granted) -> Value {
 }
 
 fn verify_store(store: &Path) -> Result<Value, String> {
-    let reader = Reader::open(store).map_err(|error| causes::in_full(&error))?;
+    let reader =
+        Reader::open(&StorePlace::Sqlite(store.to_owned())).map_err(|error| causes::in_full(&error))?;
     let report = reader.verify(None).map_err(|error| causes::in_full(&error))?;
     Ok(report_json(&report))
 }

@@ -12,7 +12,7 @@ use crate::signing::{Keyring, Kms, Purpose, discovery};
 
 /// Writes what the server publishes as static files; asks no KMS, whose public keys are in the store.
 pub(super) fn run(settings: &Settings, out: &Path, output: Output) -> Result<(), Failure> {
-    let records = reader(settings)?.signing_keys().map_err(|error| failed(&error))?;
+    let records = reader(settings)?.stored_keys().map_err(|error| failed(&error))?;
     let sealer = sealer_of(settings).map_err(|error| failed(&error))?;
     let clock = Clock::system();
     let kms = Kms::new(&settings.signing, &clock).map_err(|error| failed(&error))?;

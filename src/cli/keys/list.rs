@@ -9,7 +9,7 @@ use crate::config::Settings;
 
 /// The keys in the store, whether a broker runs or not.
 pub(super) fn stored(settings: &Settings) -> Result<Vec<KeyReport>, Failure> {
-    let records = reader(settings)?.signing_keys().map_err(|error| failed(&error))?;
+    let records = reader(settings)?.stored_keys().map_err(|error| failed(&error))?;
     Ok(key_reports(&records, Clock::system().now()))
 }
 

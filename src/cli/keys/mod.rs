@@ -104,7 +104,7 @@ async fn keys_after(settings: &Settings, request: &AdminRequest) -> Result<Vec<K
 }
 
 fn reader(settings: &Settings) -> Result<Reader, Failure> {
-    Reader::open(&settings.store.sqlite).map_err(|error| failed(&error))
+    Reader::open(&settings.store.place).map_err(|error| failed(&error))
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {

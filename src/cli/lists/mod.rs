@@ -93,7 +93,7 @@ impl Lister {
     ) -> Result<Page, Failure> {
         match self {
             Self::Remote(remote) => remote.page(list, query, limit, place).await,
-            Self::Local(local) => local.page(list, query, limit, place),
+            Self::Local(local) => local.page(list, query, limit, place).await,
         }
     }
 
@@ -101,7 +101,7 @@ impl Lister {
     pub(super) async fn audit(&mut self, query: &Query, place: Option<&Place>) -> Result<Page, Failure> {
         match self {
             Self::Remote(remote) => remote.audit(query, PAGE, place).await,
-            Self::Local(local) => local.audit(query, PAGE, place),
+            Self::Local(local) => local.audit(query, PAGE, place).await,
         }
     }
 }

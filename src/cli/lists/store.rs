@@ -1,4 +1,4 @@
-//! Lists as the store holds them, for whoever may read its file.
+//! Lists as the store holds them, for whoever may read it.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,11 +15,11 @@ pub(in crate::cli) struct Local(Reader);
 
 impl Local {
     pub(super) fn open(source: &SourceArgs) -> Result<Self, Failure> {
-        let store = source.checked()?.config.settings.store.sqlite;
+        let store = source.checked()?.config.settings.store.place;
         Reader::open(&store).map(Self).map_err(|error| failed(&error))
     }
 
-    pub(super) fn page(
+    pub(super) async fn page(
         &self,
         list: List,
         query: &Query,
@@ -32,24 +32,32 @@ impl Local {
         };
         let (tenants, search) = (query.tenants(), query.search());
         let now = Clock::system().now().as_millisecond();
-        let look = Look { tenants: &tenants, search: &search, before, limit, now, rows: MAX_LOOK };
+        let look = Look { tenants, search, before, limit, now, rows: MAX_LOOK };
         match list {
-            List::Leases => page(self.0.leases(&look)),
-            List::Authorisations => page(self.0.unleased(&look)),
-            List::Decisions => page(self.0.decisions(&look)),
+            List::Leases => page(self.0.listed_leases(look).await),
+            List::Authorisations => page(self.0.listed_unleased(look).await),
+            List::Decisions => page(self.0.listed_decisions(look).await),
         }
     }
 
-    pub(super) fn audit(&self, query: &Query, limit: usize, place: Option<&Place>) -> Result<Page, Failure> {
+    pub(super) async fn audit(
+        &self,
+        query: &Query,
+        limit: usize,
+        place: Option<&Place>,
+    ) -> Result<Page, Failure> {
         let since = query.filters.within.since;
         let place = match place {
             Some(Place::Audit(place)) => place.clone(),
             Some(Place::Cursor(_) | Place::Before(_)) | None => match since {
                 None if !query.from_now => AuditPlace::default(),
-                since => self.0.audit_place(since.map(|when| when.0)).map_err(|error| failed(&error))?,
+                since => {
+                    let place = self.0.audit_place(since.map(|when| when.0)).await;
+                    place.map_err(|error| failed(&error))?
+                }
             },
         };
-        let found = self.0.audit(&query.tenants(), &place, limit).map_err(|error| failed(&error))?;
+        let found = self.0.audit(query.tenants(), place, limit).await.map_err(|error| failed(&error))?;
         let next = Some(Place::Audit(found.place));
         Ok(Page { entries: values(&found.entries)?, next, more: found.more })
     }

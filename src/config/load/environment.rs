@@ -19,6 +19,7 @@ const VARIABLES: &[(&str, &[&str], bool)] = &[
     ("TOLLGATE_SERVER__TLS__KEY", &["server", "tls", "key"], false),
     ("TOLLGATE_SERVER__TRUSTED_PROXIES", &["server", "trusted_proxies"], true),
     ("TOLLGATE_SERVER__TENANT", &["server", "tenant"], false),
+    ("TOLLGATE_SERVER__ADMIN_SOCKET", &["server", "admin_socket"], false),
 ];
 
 /// Reads the variables that name a key, which those with `__` after the prefix do; others belong to the command line.

@@ -26,6 +26,8 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
     let proxies = "the proxies' networks, such as [\"10.0.0.5/32\"]";
     let trusted_proxies: Vec<IpNet> = r.list("trusted_proxies", proxies).unwrap_or_default();
     let tenant = r.optional("tenant", "a tenant's name, such as \"acme\"");
+    let admin_socket = r.optional::<PathBuf>("admin_socket", "a path, such as \"/run/tollgate/admin.sock\"");
+    let admin_socket = admin_socket.map(|path| around.directory.join(path));
 
     if let Some(url) = &url {
         check_url(r, url);
@@ -43,6 +45,7 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
         tls,
         trusted_proxies,
         tenant: tenant.or_else(default_tenant)?,
+        admin_socket,
     })
 }
 

@@ -6,22 +6,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
-use secrecy::{ExposeSecret, SecretString};
 
 use super::known::{SinkName, SourceName, WebhookName};
-use super::{Around, operations, secret, server, signing, sink, source, telemetry, webhook};
-use crate::config::reader::{Field, Reader};
+use super::{Around, operations, server, signing, sink, source, store, telemetry, webhook};
+use crate::config::reader::Reader;
 use crate::config::{
     AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
     SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook,
 };
 use crate::domain::TenantName;
-
-/// How to write former key-encryption keys.
-const FORMER: &str = r#"a list of secrets, such as [{ file = "../secrets/former-key" }]"#;
 
 /// Most sinks: each reads the store and holds a batch of records.
 const MAX_SINKS: usize = 8;
@@ -89,9 +83,9 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     let expected = "a table, such as [sources.commits]";
     let server = r.section("server", "a table", |r| server::server(r, around)).flatten();
     let proxied = server.as_ref().is_some_and(|server| !server.trusted_proxies.is_empty());
-    Draft {
+    let draft = Draft {
         server,
-        store: r.section("store", "a table", |r| store(r, around)).flatten(),
+        store: r.section("store", "a table", |r| store::store(r, around)).flatten(),
         signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
         audit: r.section("audit", "a table", |r| audit(r, around)).flatten(),
         telemetry: r.section("telemetry", "a table", |r| telemetry::telemetry(r, around, proxied)).flatten(),
@@ -108,33 +102,16 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         webhooks: r.map("webhooks", "a table, such as [webhooks.siem]", |name: &WebhookName, field| {
             Some(field.table(|r| webhook::webhook(name.as_str(), r, around)).flatten())
         }),
-    }
-}
-
-fn store(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StoreSettings> {
-    // No default: a database that nobody placed is a database that nobody backs up.
-    let sqlite = r.required::<PathBuf>("sqlite", "a path, such as \"/var/lib/tollgate/tollgate.sqlite\"");
-    let current = r.need("key_encryption_key", secret::EXPECTED).and_then(|field| key(&field, around));
-    let former = match r.get("previous_key_encryption_keys", FORMER) {
-        Some(field) => field.items().and_then(|items| items.iter().map(|item| key(item, around)).collect()),
-        None => Some(Vec::new()),
     };
-    Some(StoreSettings {
-        sqlite: around.directory.join(sqlite?),
-        key_encryption_key: current?,
-        previous_key_encryption_keys: former?,
-    })
-}
-
-/// A key-encryption key.
-fn key(field: &Field<'_>, around: &Around<'_>) -> Option<SecretString> {
-    let key = secret::secret(field, around)?;
-    let bytes = STANDARD.decode(key.expose_secret()).map(|bytes| bytes.len());
-    if bytes == Ok(32) {
-        return Some(key);
+    if let (Some(server), Some(store)) = (&draft.server, &draft.store)
+        && server.admin_socket.is_none()
+        && store.place.file().is_none()
+    {
+        let message = "with PostgreSQL there is no file that the administration socket could lie beside";
+        let fix = "write admin_socket = \"/run/tollgate/admin.sock\" into [server]";
+        r.refuse("server", "missing_key", message, fix);
     }
-    field.refuse("bad_key", "the key is not 32 bytes in base64", "make one with: openssl rand -base64 32");
-    None
+    draft
 }
 
 fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {

@@ -17,7 +17,7 @@ use super::{Facts, Gatherer, testing};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Role, ServerSettings, Settings,
-    SigningSettings, StoreSettings, Target, TargetKind, TargetTable, TelemetrySettings,
+    SigningSettings, StorePlace, StoreSettings, Target, TargetKind, TargetTable, TelemetrySettings,
 };
 use crate::domain::{Ask, DecisionId, Refusal, Scalar};
 use crate::identity::testing::caller;
@@ -55,9 +55,10 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
+            admin_socket: None,
         },
         store: StoreSettings {
-            sqlite: PathBuf::new(),
+            place: StorePlace::Sqlite(PathBuf::new()),
             key_encryption_key: "".into(),
             previous_key_encryption_keys: Vec::new(),
         },

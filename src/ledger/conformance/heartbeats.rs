@@ -38,12 +38,9 @@ pub(super) async fn a_lease_whose_holder_is_silent_is_ended_and_says_why(bench: 
     assert_eq!(waiting.iter().map(|end| end.lease).collect::<Vec<_>>(), [lease.id()]);
     bench.end(lease.id(), EndHow::AtTarget).await;
     assert_eq!(serve(&bench, SILENCE).await, 0, "once");
-    let body = bench.ledger.store.reader().read(|store| {
-        Ok(store.query_row("SELECT body FROM audit WHERE kind = 'end_asked'", [], |row| {
-            row.get::<_, String>(0)
-        })?)
-    });
-    assert!(body.await.unwrap().contains("\"why\":\"heartbeat_missed\""));
+    let bodies = bench.texts("SELECT body FROM audit WHERE kind = 'end_asked'");
+    assert_eq!(bodies.len(), 1);
+    assert!(bodies[0].contains("\"why\":\"heartbeat_missed\""));
     assert!(bench.verify().await.is_sound());
 }
 

@@ -7,25 +7,23 @@ use super::leased;
 use crate::domain::{Code, DecisionId, Operation, OperationAsk, Refusal, Tenants};
 use crate::facts::testing::operation_facts;
 use crate::ledger::testing::Bench;
-use crate::ledger::{AuditFrom, EndHow, LeaseState, Reading, Refused, Search};
+use crate::ledger::{AuditFrom, EndHow, LeaseState, Look, Reading, Refused, Search};
 use crate::policy::Permit;
 use crate::policy::testing::{judged, permit};
 
-mod sqlite {
-    use crate::ledger::testing::Bench;
-    conformance! { Bench::new();
-        pages_are_complete_and_stable_while_rows_are_added
-        c_07_lists_show_the_permitted_tenants_alone
-        searches_narrow_by_every_filter
-        c_06_what_cannot_be_ended_is_listed_as_live_until_it_dies
-        authorisations_without_a_lease_are_listed_until_they_are_dead
-        decisions_are_found_by_operation_and_outcome
-        s_09_a_reading_is_one_record_an_hour_however_many_pages_it_has
-        c_07_a_cursor_serves_one_identity_and_one_search
-        the_audit_chain_is_read_once_and_in_order_over_restarts
-        c_07_the_servers_own_records_are_for_those_who_reach_all
-        the_audit_chain_is_read_from_a_time_or_from_now
-    }
+stores! {
+    pages_are_complete_and_stable_while_rows_are_added
+    c_07_lists_show_the_permitted_tenants_alone
+    searches_narrow_by_every_filter
+    c_06_what_cannot_be_ended_is_listed_as_live_until_it_dies
+    authorisations_without_a_lease_are_listed_until_they_are_dead
+    decisions_are_found_by_operation_and_outcome
+    s_09_a_reading_is_one_record_an_hour_however_many_pages_it_has
+    c_07_a_cursor_serves_one_identity_and_one_search
+    the_audit_chain_is_read_once_and_in_order_over_restarts
+    c_07_the_servers_own_records_are_for_those_who_reach_all
+    the_audit_chain_is_read_from_a_time_or_from_now
+    s_07_a_page_looks_at_so_many_rows_and_the_next_goes_on_behind_them
 }
 
 fn one(tenant: &str) -> Tenants {
@@ -261,4 +259,32 @@ async fn the_audit_chain_is_read_from_a_time_or_from_now(bench: Bench) {
     assert_eq!(decisions(AuditFrom::Start).await.len(), 2);
     assert_eq!(decisions(AuditFrom::Since(middle)).await, [late].into());
     assert_eq!(decisions(AuditFrom::Now).await, [].into());
+}
+
+async fn s_07_a_page_looks_at_so_many_rows_and_the_next_goes_on_behind_them(bench: Bench) {
+    let mut denied = Vec::new();
+    for n in 0..10 {
+        let facts = bench.facts(&format!("token {n}"), None);
+        let (decision, code) =
+            (facts.decision(), if n % 4 == 0 { Code::PolicyDenied } else { Code::NotAllowed });
+        bench.ledger.refuse(Refused::Judged(&judged(facts)), decision, &Refusal::new(code, "no")).await;
+        denied.extend((n % 4 == 0).then_some(decision));
+        bench.pass(Duration::from_millis(1));
+    }
+    denied.reverse();
+    let search = Search { outcome: Some("policy_denied".to_owned()), ..Search::default() };
+    let (mut found, mut before, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let (tenants, search) = (Tenants::All, search.clone());
+        let look = Look { tenants, search, before, limit: 5, now: 0, rows: 3 };
+        let page = bench.ledger.store.reader().listed_decisions(look).await.unwrap();
+        assert!(page.entries.len() <= 3);
+        found.extend(page.entries.iter().map(|entry| entry.decision));
+        (before, pages) = (page.before, pages + 1);
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, denied);
+    assert_eq!(pages, 4, "ten rows, three at a time");
 }

@@ -39,7 +39,7 @@ pub(super) async fn a_renewal_makes_the_lease_live_longer_and_never_shorter(benc
     assert!(bench.unleased().await.is_empty());
     let bench = bench.restart();
     assert_eq!(dies_in(&bench, &lease).await, 20 * 60);
-    assert_eq!(bench.records("renewed").await, 3);
+    assert_eq!(bench.records("renewed"), 3);
     assert!(bench.verify().await.is_sound());
 }
 
@@ -108,6 +108,8 @@ pub(super) async fn after_a_crash_a_lost_renewal_counts_as_done(bench: Bench) {
     let renewal = authorised(&bench, &lease).await;
     let decision = renewal.grant().facts().decision();
     let bench = bench.restart();
+    // A database's other servers wait so long for one whose connection broke.
+    bench.pass(Duration::from_secs(15));
     let lost = bench.ledger.unleased(bench.clock.now()).await.unwrap();
     assert_eq!(lost.len(), 1);
     assert_eq!((lost[0].decision, lost[0].renews, lost[0].left_behind), (decision, Some(lease.id()), true));

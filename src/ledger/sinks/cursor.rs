@@ -37,10 +37,29 @@ impl Cursor {
         self.of(SETTLED).max(1)
     }
 
+    /// The chains with records beyond it, of those with these newest sequence numbers: where it stands, and the newest.
+    pub(in crate::ledger) fn behind(&self, heads: Vec<(i64, i64)>) -> Vec<(Place, i64)> {
+        let behind = heads.into_iter().filter(|(writer, head)| *head > self.of(*writer));
+        behind.map(|(writer, head)| (Place { writer, seq: self.of(writer) }, head)).collect()
+    }
+
+    /// The first writer that may still have something to send, of those with these newest sequence numbers, in order; a
+    /// writer that lives may.
+    pub(in crate::ledger) fn first_open(&self, heads: Vec<(i64, i64)>, lives: impl Fn(i64) -> bool) -> i64 {
+        let open = heads.into_iter().find(|(writer, head)| lives(*writer) || *head > self.of(*writer));
+        open.map_or_else(|| self.first_writer(), |(writer, _)| writer)
+    }
+
     /// Notes that `place` is delivered, and all before it in its chain.
     pub(in crate::ledger) fn advance(&mut self, place: Place) {
         let seq = self.0.entry(place.writer).or_default();
         *seq = place.seq.max(*seq);
+    }
+
+    /// Takes in what `other` holds: both tell of records that were delivered.
+    pub(in crate::ledger) fn join(&mut self, other: &Self) {
+        other.places().into_iter().for_each(|place| self.advance(place));
+        self.forget();
     }
 
     /// Forgets the places of writers before `live`, which are over and delivered to their ends: a store that was started
@@ -48,8 +67,13 @@ impl Cursor {
     pub(in crate::ledger) fn settle(&mut self, live: i64) {
         if live > self.first_writer() {
             self.0.insert(SETTLED, live);
-            self.0.retain(|writer, _| *writer <= CHECKPOINTS || *writer >= live);
+            self.forget();
         }
+    }
+
+    fn forget(&mut self) {
+        let first = self.first_writer();
+        self.0.retain(|writer, _| *writer <= CHECKPOINTS || *writer >= first);
     }
 
     /// True if `place` was delivered.
@@ -92,5 +116,22 @@ mod tests {
         assert!(!cursor.covers(place(CHECKPOINTS, 4)), "checkpoints are no writer");
         cursor.settle(2);
         assert_eq!(cursor.first_writer(), 3, "what is over stays over");
+    }
+
+    #[test]
+    fn a_writer_is_over_once_it_is_gone_and_all_before_and_of_it_is_delivered() {
+        let cursor = Cursor::new([place(1, 5), place(2, 7), place(3, 1)]);
+        let heads = || vec![(1, 5), (2, 7), (3, 2), (4, 1)];
+        assert_eq!(cursor.first_open(heads(), |_| false), 3);
+        assert_eq!(cursor.first_open(heads(), |writer| writer == 2), 2);
+        assert_eq!(cursor.behind(heads()), [(place(3, 1), 2), (place(4, 0), 1)]);
+        assert_eq!(cursor.first_open(vec![], |_| false), 1);
+    }
+
+    #[test]
+    fn two_cursors_of_one_sink_together_hold_what_either_delivered() {
+        let mut cursor = Cursor::new([place(1, 5), place(2, 7), place(3, 1)]);
+        cursor.join(&Cursor::new([place(-1, 2), place(2, 6), place(3, 4)]));
+        assert_eq!(cursor.places(), [place(-1, 2), place(2, 7), place(3, 4)]);
     }
 }

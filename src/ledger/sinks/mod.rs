@@ -2,7 +2,8 @@
 //!
 //! The audit table is the stream. Each sink has a task that reads beyond its cursor, a bounded batch at a time, sends it,
 //! and moves the cursor on once the receiver has it; every few seconds the cursor is noted in the ledger. After a crash the
-//! last few seconds are sent again: at least once, and every record says its writer and sequence number.
+//! last few seconds are sent again: at least once, and every record says its writer and sequence number. Of the servers
+//! that share a database one runs a sink, for the chains of all; once it is gone, another one goes on.
 //!
 //! What must never happen here: that a grant waits for a receiver; that more than a batch is held in memory; that a record
 //! is passed over in silence. The writer only signals that it has committed.
@@ -17,6 +18,7 @@ mod message;
 mod ocsf;
 mod pace;
 mod record;
+mod row;
 mod runner;
 mod send;
 mod splunk;
@@ -40,11 +42,11 @@ use self::elastic::Elastic;
 use self::file::Lines;
 use self::health::{Health, Stop};
 use self::pace::Pace;
+pub(in crate::ledger) use self::row::{Ahead, Content, DecisionParts, StoredRecord, StreamRow};
 use self::runner::{Reads, Runner};
 use self::send::Transport;
 use self::splunk::Splunk;
 use self::syslog::Syslog;
-use super::sqlite::stream;
 use super::{Ledger, LedgerError};
 use crate::config::{Settings, Sink, SinkKind};
 use crate::net::NetError;
@@ -143,12 +145,11 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub async fn is_delivered(&self, sinks: Vec<String>, writer: i64, seq: i64) -> Result<bool, LedgerError> {
-        let place = Place { writer, seq };
-        let read = self.store.reader().read(move |connection| {
-            let mut cursors = sinks.iter().map(|sink| stream::cursor(connection, sink));
-            Ok(cursors
-                .try_fold(true, |all, cursor| Ok::<_, rusqlite::Error>(all && cursor?.covers(place)))?)
-        });
-        read.await
+        for sink in sinks {
+            if !self.store.reader().sink_cursor(sink).await?.covers(Place { writer, seq }) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::cursor::Place;
+use super::row::{Content, StoredRecord, StreamRow};
 use crate::domain::{BlockId, DecisionId, LeaseId};
 use crate::ledger::event::{About, Event, Line};
 use crate::ledger::explained::time;
 use crate::ledger::kind::{BlockMarkedText, Kind};
-use crate::ledger::sqlite::stream::{Content, StoredRecord, StreamRow};
 use crate::secret::Fingerprint;
 
 /// One record of the stream.

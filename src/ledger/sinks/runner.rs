@@ -11,10 +11,10 @@ use super::cursor::{Cursor, Place};
 use super::health::{Flow, Health, Stop};
 use super::message::Message;
 use super::record::Record;
+use super::row::StreamRow;
 use super::send::Transport;
 use crate::config::SinkFormat;
 use crate::ledger::intent::KeepCursor;
-use crate::ledger::sqlite::stream::{self, StreamRow};
 use crate::ledger::{Ledger, LedgerError};
 
 /// Records per batch: all that a sink holds in memory.
@@ -25,6 +25,10 @@ const BATCH_BYTES: usize = 512 * 1024;
 const LINGER: Duration = Duration::from_millis(250);
 /// Pause between two notes of the cursor: what a crash sends twice.
 const KEEP_EVERY: Duration = Duration::from_secs(3);
+/// Pause between two looks at what other servers have written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Pause between two attempts to take over a sink that another server runs.
+const STAND_BY: Duration = Duration::from_secs(2);
 
 /// The permission to read the store, which all sinks share.
 pub(super) type Reads = Arc<Semaphore>;
@@ -38,6 +42,8 @@ pub(super) struct Runner {
     reads: Reads,
     commits: watch::Receiver<()>,
     cursor: Cursor,
+    /// The session of the store's writer by which this server has the right to run the sink.
+    held_in: Option<u64>,
     /// When the cursor was noted last, and whether it has moved since.
     kept: Instant,
     moved: bool,
@@ -53,53 +59,70 @@ impl Runner {
     ) -> Self {
         let commits = ledger.store.commits();
         let (cursor, kept) = (Cursor::default(), Instant::now());
-        Self { health, ledger, transport, format, reads, commits, cursor, kept, moved: false }
+        let (held_in, moved) = (None, false);
+        Self { health, ledger, transport, format, reads, commits, cursor, held_in, kept, moved }
     }
 
     /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: Stop) {
-        while !self.find_place().await {
-            if self.health.wait(&stop, None).await.is_break() {
-                return;
-            }
-        }
         while self.turn(&stop).await.is_continue() {}
         self.keep().await;
     }
 
-    /// Reads how far the sink had come.
-    async fn find_place(&mut self) -> bool {
-        let name = self.health.name.clone();
-        match self.read(move |connection| stream::cursor(connection, &name)).await {
-            Ok(cursor) => {
-                self.cursor = cursor;
-                true
-            }
-            Err(error) => {
-                self.health.unread(&error);
-                false
-            }
-        }
-    }
-
     /// Sends one batch, or waits for one.
     async fn turn(&mut self, stop: &Stop) -> Flow {
+        match self.hold().await {
+            Ok(true) => {}
+            Ok(false) => return self.stand_by(stop).await,
+            Err(error) => return self.wait_for_store(&error, stop).await,
+        }
         // What is committed from here on wakes the task again.
         self.commits.borrow_and_update();
         let cursor = self.cursor.clone();
-        match self.read(move |connection| stream::ahead(connection, &cursor, BATCH, BATCH_BYTES)).await {
-            Err(error) => {
-                self.health.unread(&error);
-                self.health.wait(stop, None).await
-            }
+        match self.read(self.ledger.store.reader().ahead(cursor, BATCH, BATCH_BYTES)).await {
+            Err(error) => self.wait_for_store(&error, stop).await,
             Ok(ahead) if ahead.rows.is_empty() => self.idle(stop).await,
             Ok(ahead) => self.deliver(ahead.rows, ahead.records, stop).await,
         }
     }
 
+    /// Sees to it that this server runs the sink, and knows how far it had come; false if another server runs it.
+    async fn hold(&mut self) -> Result<bool, LedgerError> {
+        if self.holds() {
+            return Ok(true);
+        }
+        let (session, name) = (self.ledger.store.session(), self.health.name.clone());
+        self.held_in = None;
+        if !self.ledger.store.hold_sink(name.clone()).await? {
+            return Ok(false);
+        }
+        let noted = self.read(self.ledger.store.reader().sink_cursor(name)).await?;
+        self.cursor.join(&noted);
+        self.held_in = Some(session);
+        Ok(true)
+    }
+
+    /// True until the session ends by which the sink is held.
+    fn holds(&self) -> bool {
+        self.held_in == Some(self.ledger.store.session())
+    }
+
+    /// Waits until the server that runs the sink may be gone.
+    async fn stand_by(&self, stop: &Stop) -> Flow {
+        self.health.lags(0, Duration::ZERO);
+        match stop.drain.run_until_cancelled(sleep(STAND_BY)).await {
+            Some(()) => Flow::Continue(()),
+            None => Flow::Break(()),
+        }
+    }
+
+    async fn wait_for_store(&mut self, error: &LedgerError, stop: &Stop) -> Flow {
+        self.health.unread(error);
+        self.health.wait(stop, None).await
+    }
+
     /// Everything is delivered: waits for a commit.
     async fn idle(&mut self, stop: &Stop) -> Flow {
-        self.cursor.settle(self.ledger.store.first_live_writer());
         self.health.lags(0, Duration::ZERO);
         if stop.drain.is_cancelled() {
             return Flow::Break(());
@@ -108,6 +131,7 @@ impl Runner {
         tokio::select! {
             () = stop.drain.cancelled() => {}
             () = sleep_until(due), if self.moved => self.keep().await,
+            () = sleep(LOOK_EVERY), if self.ledger.store.is_shared() => {}
             changed = self.commits.changed() => {
                 // Without a writer nothing comes any more, and the server is about to end.
                 let pause = if changed.is_ok() { LINGER } else { KEEP_EVERY };
@@ -132,6 +156,10 @@ impl Runner {
                 self.measure_again(&batch).await;
                 if self.health.wait(stop, asked).await.is_break() {
                     return Flow::Break(());
+                }
+                if !self.holds() {
+                    // Another server may have taken over.
+                    return Flow::Continue(());
                 }
             }
         }
@@ -167,7 +195,13 @@ impl Runner {
         }
         let intent = KeepCursor { sink: self.health.name.clone(), cursor: self.cursor.clone() };
         match self.ledger.store.run(intent).await {
-            Ok(()) => self.moved = false,
+            Ok(noted) => {
+                self.moved = false;
+                match noted {
+                    Some(first) => self.cursor.settle(first),
+                    None => self.held_in = None,
+                }
+            }
             Err(why) => tracing::warn!(sink = self.health.name, %why, "a sink's place cannot be noted yet"),
         }
     }
@@ -183,17 +217,15 @@ impl Runner {
     /// The same while nothing moves.
     async fn measure_again(&self, batch: &Batch) {
         let cursor = self.cursor.clone();
-        if let Ok(records) = self.read(move |connection| stream::lag(connection, &cursor)).await {
+        if let Ok(records) = self.read(self.ledger.store.reader().lag(cursor)).await {
             self.measure(records, batch);
         }
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, LedgerError> {
+    /// Reads once it is this sink's turn.
+    async fn read<T>(&self, reading: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
         // The semaphore is never closed.
         let _turn = self.reads.acquire().await.ok();
-        self.ledger.store.reader().read(move |connection| Ok(read(connection)?)).await
+        reading.await
     }
 }

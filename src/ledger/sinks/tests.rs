@@ -1,5 +1,7 @@
 //! A sink's task on a real ledger, with a file as its receiver: what arrives, once or again, and never not at all.
 
+mod replicas;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +16,23 @@ use super::health::{Health, Stop};
 use super::pace::Pace;
 use super::runner::{Reads, Runner};
 use super::send::Transport;
-use crate::config::SinkFormat;
+use crate::config::{SinkFormat, StorePlace};
 use crate::domain::{Code, DecisionId, Operation, Prolonged, Refusal};
-use crate::ledger::sqlite::stream;
-use crate::ledger::testing::{Bench, noon, sealer};
-use crate::ledger::{AskedFor, EndHow, Leased, Record, Refused};
+use crate::ledger::testing::{Bench, noon, sealer, server};
+use crate::ledger::{AskedFor, EndHow, Leased, LedgerSettings, Record, Refused};
 use crate::signing::{Keyring, first_keys};
 
 /// Failures are over in a moment here.
 const QUICK: Pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(2) };
+
+crate::ledger::conformance::stores! {
+    every_record_arrives_once_in_order_over_restarts
+    what_a_crash_forgot_is_sent_again
+    a_receiver_that_is_away_costs_grants_nothing_and_misses_nothing
+    a_record_that_cannot_be_read_does_not_stop_the_others
+    a_batch_is_bounded_and_chains_take_turns
+    runs_that_are_over_leave_no_places_behind
+}
 
 fn runner(bench: &Bench, path: &Path) -> Runner {
     let transport = Transport::File(Lines::new(path).unwrap());
@@ -36,13 +46,29 @@ fn stop() -> Stop {
 
 /// Sends all that there is, as at a shutdown.
 async fn drain(bench: &Bench, path: &Path) {
+    // A database notices the end of the former run's session a moment later.
+    while !bench.ledger.store.hold_sink("siem".to_owned()).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let stop = stop();
     stop.drain.cancel();
     runner(bench, path).run(stop).await;
 }
 
+/// Changes the store behind the server's back.
+async fn change(bench: &Bench, sql: &'static str) {
+    match &bench.settings.place {
+        StorePlace::Sqlite(_) => {
+            bench.ledger.store.poke(move |store| assert!(store.execute(sql, []).unwrap() > 0)).await;
+        }
+        StorePlace::Postgres(place) => {
+            assert!(!server().sql(&place.database, &format!("{sql} RETURNING 1")).is_empty());
+        }
+    }
+}
+
 fn copy(bench: &Bench) -> PathBuf {
-    bench.settings.sqlite.with_file_name("copy.jsonl")
+    bench.path("copy.jsonl")
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -102,9 +128,16 @@ async fn all_sorts(bench: &Bench) {
 
 #[tokio::test]
 async fn a_sink_gets_line_for_line_what_the_writer_said() {
-    let bench = Bench::with(|settings| {
-        settings.events_file = Some(settings.sqlite.with_file_name("events.jsonl"));
-    });
+    let folder = tempfile::tempdir().unwrap();
+    let saying = |name: &str| {
+        let file = folder.path().join(name);
+        move |settings: &mut LedgerSettings| settings.events_file = Some(file)
+    };
+    said_and_sent(Bench::with(saying("file"))).await;
+    said_and_sent(Bench::postgres_with(saying("database"))).await;
+}
+
+async fn said_and_sent(bench: Bench) {
     all_sorts(&bench).await;
     // The writer of the first run ends, and has written its own copy.
     let bench = bench.restart();
@@ -129,9 +162,7 @@ async fn a_sink_gets_line_for_line_what_the_writer_said() {
     }
 }
 
-#[tokio::test]
-async fn every_record_arrives_once_in_order_over_restarts() {
-    let bench = Bench::new();
+async fn every_record_arrives_once_in_order_over_restarts(bench: Bench) {
     let copy = copy(&bench);
     lease(&bench, "one").await;
     drain(&bench, &copy).await;
@@ -143,25 +174,17 @@ async fn every_record_arrives_once_in_order_over_restarts() {
     assert_eq!(sequence(&copy, 2), [1, 2, 3]);
 }
 
-#[tokio::test]
-async fn what_a_crash_forgot_is_sent_again() {
-    let bench = Bench::new();
+async fn what_a_crash_forgot_is_sent_again(bench: Bench) {
     let copy = copy(&bench);
     lease(&bench, "one").await;
     drain(&bench, &copy).await;
-    bench
-        .ledger
-        .store
-        .poke(|store| assert!(store.execute("DELETE FROM sink_cursors", []).unwrap() > 0))
-        .await;
+    change(&bench, "DELETE FROM sink_cursors").await;
     drain(&bench, &copy).await;
     assert_eq!(sequence(&copy, 1), [1, 2, 3, 1, 2, 3]);
 }
 
-#[tokio::test]
-async fn a_receiver_that_is_away_costs_grants_nothing_and_misses_nothing() {
-    let bench = Bench::new();
-    let folder = bench.settings.sqlite.with_file_name("receiver");
+async fn a_receiver_that_is_away_costs_grants_nothing_and_misses_nothing(bench: Bench) {
+    let folder = bench.path("receiver");
     std::fs::create_dir(&folder).unwrap();
     let copy = folder.join("copy.jsonl");
     let (stop, runner) = (stop(), runner(&bench, &copy));
@@ -185,54 +208,40 @@ async fn a_receiver_that_is_away_costs_grants_nothing_and_misses_nothing() {
     assert!(!bench.ledger.is_delivered(both, 1, 1).await.unwrap(), "the other has nothing");
 }
 
-#[tokio::test]
-async fn a_record_that_cannot_be_read_does_not_stop_the_others() {
-    let bench = Bench::new();
+async fn a_record_that_cannot_be_read_does_not_stop_the_others(bench: Bench) {
     let copy = copy(&bench);
     lease(&bench, "one").await;
-    bench
-        .ledger
-        .store
-        .poke(|store| {
-            assert_eq!(store.execute("UPDATE audit SET kind = 'unheard_of' WHERE seq = 2", []), Ok(1));
-        })
-        .await;
+    change(&bench, "UPDATE audit SET kind = 'unheard_of' WHERE seq = 2").await;
     drain(&bench, &copy).await;
     assert_eq!(sequence(&copy, 1), [1, 3]);
 }
 
-#[tokio::test]
-async fn a_batch_is_bounded_and_chains_take_turns() {
-    let bench = Bench::new();
+async fn a_batch_is_bounded_and_chains_take_turns(bench: Bench) {
     lease(&bench, "one").await;
     let bench = bench.restart();
     lease(&bench, "two").await;
-    let ahead = |limit: usize, bytes: usize, cursor: Cursor| {
-        let reader = bench.ledger.store.reader().clone();
-        let ahead = reader.with(|connection| Ok(stream::ahead(connection, &cursor, limit, bytes)?)).unwrap();
+    let ahead = async |limit: usize, bytes: usize, cursor: Cursor| {
+        let ahead = bench.ledger.store.reader().ahead(cursor, limit, bytes).await.unwrap();
         let places = ahead.rows.iter().map(|row| (row.place.writer, row.place.seq)).collect::<Vec<_>>();
         (ahead.records, places)
     };
-    let all = ahead(100, usize::MAX, Cursor::default());
+    let all = ahead(100, usize::MAX, Cursor::default()).await;
     assert_eq!(all, (6, vec![(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]));
-    assert_eq!(ahead(4, usize::MAX, Cursor::default()), (6, vec![(1, 1), (1, 2), (2, 1), (2, 2)]));
-    assert_eq!(ahead(1, usize::MAX, Cursor::default()), (6, vec![(1, 1)]));
-    assert_eq!(ahead(100, 1, Cursor::default()).1, [(1, 1)], "one record always fits");
+    assert_eq!(ahead(4, usize::MAX, Cursor::default()).await, (6, vec![(1, 1), (1, 2), (2, 1), (2, 2)]));
+    assert_eq!(ahead(1, usize::MAX, Cursor::default()).await, (6, vec![(1, 1)]));
+    assert_eq!(ahead(100, 1, Cursor::default()).await.1, [(1, 1)], "one record always fits");
     let behind = Cursor::new([Place { writer: 1, seq: 3 }, Place { writer: 2, seq: 1 }]);
-    assert_eq!(ahead(100, usize::MAX, behind), (2, vec![(2, 2), (2, 3)]));
+    assert_eq!(ahead(100, usize::MAX, behind).await, (2, vec![(2, 2), (2, 3)]));
 }
 
-#[tokio::test]
-async fn runs_that_are_over_leave_no_places_behind() {
-    let mut bench = Bench::new();
+async fn runs_that_are_over_leave_no_places_behind(mut bench: Bench) {
     let copy = copy(&bench);
     for _ in 0..5 {
         drain(&bench, &copy).await;
         bench = bench.restart();
     }
     drain(&bench, &copy).await;
-    let reader = bench.ledger.store.reader().clone();
-    let cursor = reader.with(|connection| Ok(stream::cursor(connection, "siem")?)).unwrap();
+    let cursor = bench.ledger.store.reader().sink_cursor("siem".to_owned()).await.unwrap();
     let writers: Vec<_> = cursor.places().iter().map(|place| place.writer).collect();
     assert!(writers.iter().all(|writer| *writer <= CHECKPOINTS || *writer >= 6), "{writers:?}");
     assert_eq!((1..=6).map(|writer| sequence(&copy, writer).len()).sum::<usize>(), 6, "each start once");

@@ -2,75 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::domain::{BlockId, BlockSubject};
-use crate::ledger::frame;
+use crate::domain::BlockId;
 use crate::ledger::intent::BlockRow;
-use crate::ledger::matching::Keys;
-
-/// Blocks that one look returns, the newest.
-const LOOK: usize = 10_000;
-
-/// A block's subject as the columns of a decision can be compared with it.
-pub(in crate::ledger) struct Pattern {
-    tenant: String,
-    text: String,
-    kind: &'static str,
-    value: String,
-    second: String,
-}
-
-impl Pattern {
-    /// The pattern of a stored subject in `tenant`, or in all if that is empty; none if it is damaged.
-    pub(in crate::ledger) fn new(tenant: &str, subject: &str) -> Option<Self> {
-        let parsed: BlockSubject = subject.parse().ok()?;
-        let (value, second) = match &parsed {
-            BlockSubject::Identity { issuer, subject } => (issuer.to_string(), subject.as_str().to_owned()),
-            BlockSubject::Principal(key) => (key.to_string(), String::new()),
-            BlockSubject::Repository(value) | BlockSubject::Runner(value) => {
-                (value.as_str().to_owned(), String::new())
-            }
-            BlockSubject::Role(name) => (name.to_string(), String::new()),
-            BlockSubject::Issuer(url) => (url.to_string(), String::new()),
-            BlockSubject::Tenant(name) => (name.to_string(), String::new()),
-            BlockSubject::Everything => (String::new(), String::new()),
-        };
-        let (tenant, text) = (tenant.to_owned(), subject.to_owned());
-        Some(Self { tenant, text, kind: parsed.kind().as_str(), value, second })
-    }
-
-    /// Whether a decision without stored keys matches, by its input. One whose input is erased does: to end too much
-    /// is the smaller harm.
-    fn fits_input(&self, one: &Touched, frame: &str, values: Option<&str>) -> bool {
-        let input = || {
-            let frame: serde_json::Value = serde_json::from_str(frame).ok()?;
-            let values: Vec<serde_json::Value> = serde_json::from_str(values?).ok()?;
-            frame::join(frame.get("input")?, &values)
-        };
-        let keys = input().as_ref().and_then(Keys::of_input);
-        keys.is_none_or(|keys| {
-            let subjects = keys.subjects(&one.tenant, &one.principal, &one.role);
-            subjects.0.iter().flatten().any(|subject| *subject == self.text)
-        })
-    }
-}
-
-/// Something that lives, or lived when it was marked: a lease, or an authorisation without one.
-#[derive(Debug)]
-pub(in crate::ledger) struct Touched {
-    /// The lease's id, or the decision's.
-    pub(in crate::ledger) subject: [u8; 16],
-    pub(in crate::ledger) leased: bool,
-    pub(in crate::ledger) tenant: String,
-    pub(in crate::ledger) decision: [u8; 16],
-    pub(in crate::ledger) principal: String,
-    pub(in crate::ledger) role: String,
-    pub(in crate::ledger) target: Option<String>,
-    pub(in crate::ledger) dies_at: i64,
-    pub(in crate::ledger) revocable: bool,
-    pub(in crate::ledger) end_how: Option<String>,
-    /// An authorisation that nobody closed.
-    pub(in crate::ledger) open: bool,
-}
+use crate::ledger::touched::{LISTED, Pattern, Touched};
 
 impl Touched {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -223,7 +157,7 @@ pub(in crate::ledger) fn blocks(
         .prepare_cached(&format!(
             "{BLOCK} WHERE (?1 = '' OR tenant = ?1)
                  AND (?2 IS NULL OR (lifted_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)))
-             ORDER BY id DESC LIMIT {LOOK}"
+             ORDER BY id DESC LIMIT {LISTED}"
         ))?
         .query_map(params![tenant, now], block)?
         .collect()

@@ -4,26 +4,16 @@ use rusqlite::{OptionalExtension, Row, ToSql, params, params_from_iter};
 
 use super::Apply;
 use super::batch::{Batch, Entry};
-use super::block_queries::{Pattern, Touched, touched};
+use super::block_queries::touched;
 use super::endings::hasten;
 use super::leases::ask_end;
 use crate::domain::{BlockId, DecisionId, LeaseId};
-use crate::ledger::chain::Canon;
 use crate::ledger::event::About;
 use crate::ledger::intent::{BlockRow, Blocking, LiftBlock, MarkBlocked, Marked, SetBlocks, Stopping};
-use crate::ledger::kind::{BlockBody, BlockMarkedText, Kind, LiftBody};
+use crate::ledger::kind::{BlockMarkedText, Kind, LiftBody};
 use crate::ledger::matching::{Keys, Subjects};
 use crate::ledger::record::DecisionRow;
-use crate::secret::Fingerprint;
-
-/// Most blocks in force: each takes memory, and nobody oversees more.
-const IN_FORCE: i64 = 10_000;
-
-/// Why what a block is about is ended, as its record says.
-const BLOCKED: &str = "blocked";
-
-/// Leases and authorisations marked in one transaction.
-const BATCH: usize = 1024;
+use crate::ledger::touched::{BLOCKED, IN_FORCE, MARKED_AT_ONCE, Pattern, Touched, effects_payload};
 
 /// Those of `subjects` that are blocked for `tenant` now: the first.
 pub(super) fn stopping(
@@ -106,8 +96,6 @@ pub(in crate::ledger) fn keys(row: &Row<'_>, first: usize) -> rusqlite::Result<O
 }
 
 impl Apply for SetBlocks {
-    type Output = Blocking;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Blocking> {
         if !self.is_first(batch)? {
             return Ok(Blocking::Replayed);
@@ -198,29 +186,7 @@ fn new_epoch(batch: &Batch<'_>) -> rusqlite::Result<()> {
     batch.sql("UPDATE store SET epoch = epoch + 1")?.execute([]).map(drop)
 }
 
-impl BlockRow {
-    /// What the chain holds of it when it is set.
-    pub(in crate::ledger) fn body(&self) -> BlockBody {
-        BlockBody {
-            block: self.id.to_string(),
-            subject: self.subject.clone(),
-            reason: self.reason.clone(),
-            by: self.set_by.clone(),
-            at: self.set_at,
-            expires_at: self.expires_at,
-        }
-    }
-
-    /// What the chain holds of its lifting.
-    pub(in crate::ledger) fn lift_body(&self) -> Option<LiftBody> {
-        let by = self.lifted_by.clone();
-        Some(LiftBody { block: self.id.to_string(), by: by?, at: self.lifted_at? })
-    }
-}
-
 impl Apply for MarkBlocked {
-    type Output = Option<Marked>;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Option<Marked>> {
         let found: Option<(String, String)> = batch
             .sql(
@@ -251,9 +217,9 @@ fn mark_matching(
     let now = batch.now();
     touched(batch.connection(), now, &pattern, Some(block), |one| {
         found.push(one);
-        found.len() < BATCH
+        found.len() < MARKED_AT_ONCE
     })?;
-    let more = found.len() >= BATCH;
+    let more = found.len() >= MARKED_AT_ONCE;
     for lease in found.iter().filter(|one| one.leased) {
         ask_end(batch, LeaseId::from_bytes(lease.subject), Some(BLOCKED))?;
     }
@@ -299,19 +265,7 @@ fn note_effects(
     Ok(())
 }
 
-/// The payload of the audit record that covers `rows`, which come in the order of their subjects.
-pub(in crate::ledger) fn effects_payload<'a>(
-    block: BlockId,
-    rows: impl Iterator<Item = ([u8; 16], bool, &'a str)>,
-) -> Fingerprint {
-    let start = Canon::new("tollgate/block-effects/1").bytes(block.as_bytes());
-    rows.fold(start, |canon, (subject, leased, tenant)| canon.bytes(&subject).int(leased.into()).text(tenant))
-        .finish()
-}
-
 impl Apply for LiftBlock {
-    type Output = bool;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         let (id, at) = (self.block.as_bytes(), batch.now());
         let tenant: Option<String> = batch

@@ -10,9 +10,6 @@ use crate::ledger::intent::{Count, Decide, Operate};
 use crate::ledger::kind::Kind;
 
 impl Apply for Decide {
-    type Output = ();
-    const GRANTS: bool = false;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let kind = if self.row.outcome == "would_allow" { Kind::WouldAllow } else { Kind::Refused };
         batch.insert_decision(&self.row, kind)
@@ -22,17 +19,12 @@ impl Apply for Decide {
 /// May use the storage that is reserved for grants: whoever looks into an incident, or stops one, must not be stopped
 /// by a full disk. Policy has let them in, and their rate is limited.
 impl Apply for Operate {
-    type Output = ();
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         batch.insert_decision(&self.row, Kind::Permitted)
     }
 }
 
 impl Apply for Count {
-    type Output = ();
-    const GRANTS: bool = false;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let entry = Entry {
             kind: Kind::Counted,

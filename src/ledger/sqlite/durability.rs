@@ -11,9 +11,9 @@ use crate::ledger::error::LedgerError;
 /// File systems that forget everything at power loss, by their names in `/proc/self/mountinfo`.
 const VOLATILE: [&str; 2] = ["tmpfs", "ramfs"];
 
-/// How durable a commit is.
+/// How durable a commit to a file is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Durability {
+pub struct FileDurability {
     /// `journal_mode`, as SQLite reports it.
     pub journal_mode: String,
     /// `synchronous`, as SQLite reports it: 2 is FULL.
@@ -22,7 +22,7 @@ pub struct Durability {
     pub file_system: String,
 }
 
-impl Durability {
+impl FileDurability {
     /// Reads the settings back.
     pub(super) fn of(connection: &Connection, path: &Path) -> Result<Self, LedgerError> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -80,11 +80,14 @@ mod tests {
 
     #[test]
     fn memory_and_relaxed_syncing_are_not_durable() {
-        let durable =
-            Durability { journal_mode: "wal".into(), synchronous: "2".into(), file_system: "ext4".into() };
+        let durable = FileDurability {
+            journal_mode: "wal".into(),
+            synchronous: "2".into(),
+            file_system: "ext4".into(),
+        };
         assert!(durable.is_durable());
-        assert!(!Durability { file_system: "tmpfs".into(), ..durable.clone() }.is_durable());
-        assert!(!Durability { file_system: "unknown".into(), ..durable.clone() }.is_durable());
-        assert!(!Durability { synchronous: "1".into(), ..durable }.is_durable());
+        assert!(!FileDurability { file_system: "tmpfs".into(), ..durable.clone() }.is_durable());
+        assert!(!FileDurability { file_system: "unknown".into(), ..durable.clone() }.is_durable());
+        assert!(!FileDurability { synchronous: "1".into(), ..durable }.is_durable());
     }
 }

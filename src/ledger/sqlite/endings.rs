@@ -15,8 +15,6 @@ use crate::ledger::kind::{EndGivenUp, Kind};
 const LAPSED_PER_CALL: i64 = 256;
 
 impl Apply for Claim {
-    type Output = Vec<endings::Claim>;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Vec<endings::Claim>> {
         let claimed = self.records.iter().map(|record| {
             let fence = claim(batch, *record, self.urgent)?;
@@ -76,12 +74,10 @@ pub(super) fn forget(batch: &Batch<'_>, record: Record) -> rusqlite::Result<()> 
 }
 
 impl Apply for Postpone {
-    type Output = Vec<Record>;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Vec<Record>> {
         let mut given_up = Vec::new();
         for item in &self.items {
-            if self.postpone(batch, item)? {
+            if postpone(batch, item, self.code)? {
                 given_up.push(item.record);
             }
         }
@@ -89,38 +85,36 @@ impl Apply for Postpone {
     }
 }
 
-impl Postpone {
-    /// True if it has failed too often as of now.
-    fn postpone(&self, batch: &mut Batch<'_>, item: &Postponed) -> rusqlite::Result<bool> {
-        let Postponed { record, fence, tried, jitter } = *item;
-        let found: Option<(String, i64, Option<i64>)> = batch
-            .sql("SELECT tenant, attempts, dead_at FROM endings WHERE subject = ?1 AND fence = ?2")?
-            .query_row(params![record.as_bytes(), fence], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((tenant, before, dead_at)) = found else { return Ok(false) };
-        let attempts = before + i64::from(tried);
-        let dies_now = attempts >= MAX_ATTEMPTS && dead_at.is_none();
-        batch
-            .sql(
-                "UPDATE endings SET attempts = ?2, next_try_at = ?3, claimed_by = NULL, claimed_until = NULL,
-                     dead_at = ?4
-                 WHERE subject = ?1",
-            )?
-            .execute(params![
-                record.as_bytes(),
-                attempts,
-                batch.now() + pause(attempts, jitter),
-                if dies_now { Some(batch.now()) } else { dead_at },
-            ])?;
-        if dies_now {
-            let body = EndGivenUp { attempts, code: Some(self.code.to_owned()), expired: false };
-            batch.append_body(Kind::EndGivenUp, &tenant, record.as_bytes(), &body, |data| match record {
-                Record::Lease(lease) => About::Change { lease, data },
-                Record::Authorisation(decision) => About::Authorisation { decision, data },
-            })?;
-        }
-        Ok(dies_now)
+/// True if it has failed too often as of now.
+fn postpone(batch: &mut Batch<'_>, item: &Postponed, code: &str) -> rusqlite::Result<bool> {
+    let Postponed { record, fence, tried, jitter } = *item;
+    let found: Option<(String, i64, Option<i64>)> = batch
+        .sql("SELECT tenant, attempts, dead_at FROM endings WHERE subject = ?1 AND fence = ?2")?
+        .query_row(params![record.as_bytes(), fence], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((tenant, before, dead_at)) = found else { return Ok(false) };
+    let attempts = before + i64::from(tried);
+    let dies_now = attempts >= MAX_ATTEMPTS && dead_at.is_none();
+    batch
+        .sql(
+            "UPDATE endings SET attempts = ?2, next_try_at = ?3, claimed_by = NULL, claimed_until = NULL,
+                 dead_at = ?4
+             WHERE subject = ?1",
+        )?
+        .execute(params![
+            record.as_bytes(),
+            attempts,
+            batch.now() + pause(attempts, jitter),
+            if dies_now { Some(batch.now()) } else { dead_at },
+        ])?;
+    if dies_now {
+        let body = EndGivenUp { attempts, code: Some(code.to_owned()), expired: false };
+        batch.append_body(Kind::EndGivenUp, &tenant, record.as_bytes(), &body, |data| match record {
+            Record::Lease(lease) => About::Change { lease, data },
+            Record::Authorisation(decision) => About::Authorisation { decision, data },
+        })?;
     }
+    Ok(dies_now)
 }
 
 /// Forgets attempts at what is dead by itself by now; returns the leases whose end no target ever confirmed.

@@ -22,8 +22,6 @@ const SOONEST_MILLIS: i64 = 1_000;
 const MISSED: &str = "heartbeat_missed";
 
 impl Apply for Hear {
-    type Output = Vec<LeaseId>;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Vec<LeaseId>> {
         for (lease, at) in &self.beats {
             batch

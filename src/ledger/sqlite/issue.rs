@@ -9,20 +9,15 @@ use super::leases::ask_end;
 use super::{Apply, blocks};
 use crate::domain::{DecisionId, LeaseId};
 use crate::ledger::Record;
-use crate::ledger::chain::Canon;
 use crate::ledger::event::About;
 use crate::ledger::intent::{
-    Authorisation, Authorise, Close, Closing, Idempotency, Lease, Leasing, Settled, SupersededRow,
+    Authorisation, Authorise, Close, Idempotency, Lease, Leasing, RETRY_MILLIS, Settled, SupersededRow,
 };
 use crate::ledger::kind::{Closed, Kind, SupersededBy};
+use crate::ledger::rows::LeaseColumns;
 use crate::secret::Fingerprint;
 
-/// How long the same `Idempotency-Key` makes a retry safe, counted from the first attempt: retries do not prolong it.
-const RETRY_MILLIS: i64 = 60_000;
-
 impl Apply for Authorise {
-    type Output = Authorisation;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Authorisation> {
         // First: under a block not even a retry of what was granted before goes through.
         if let Some(stopping) = blocks::stopping_row(batch, &self.row)? {
@@ -169,8 +164,6 @@ fn supersede(
 }
 
 impl Apply for Lease {
-    type Output = Leasing;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Leasing> {
         let authorisation: Option<(String, bool)> = batch
             .sql("SELECT a.state, a.epoch = s.epoch FROM authorisations a, store s WHERE a.decision = ?1")?
@@ -247,35 +240,7 @@ impl Lease {
     }
 }
 
-/// The columns of a lease as the chain vouches for them; its end has records of its own.
-pub(in crate::ledger) struct LeaseColumns<'a> {
-    pub(in crate::ledger) id: &'a [u8],
-    pub(in crate::ledger) tenant: &'a str,
-    pub(in crate::ledger) decision: &'a [u8],
-    pub(in crate::ledger) secret: &'a [u8],
-    pub(in crate::ledger) issued_at: i64,
-    pub(in crate::ledger) dies_at: i64,
-    pub(in crate::ledger) revocable: i64,
-}
-
-impl LeaseColumns<'_> {
-    /// The payload of the lease's audit record.
-    pub(in crate::ledger) fn payload(&self) -> Fingerprint {
-        Canon::new("tollgate/lease/1")
-            .bytes(self.id)
-            .text(self.tenant)
-            .bytes(self.decision)
-            .bytes(self.secret)
-            .int(self.issued_at)
-            .int(self.dies_at)
-            .int(self.revocable)
-            .finish()
-    }
-}
-
 impl Apply for Close {
-    type Output = Settled;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Settled> {
         let record = Record::Authorisation(self.decision);
         if let Some(fence) = self.fence {
@@ -284,10 +249,7 @@ impl Apply for Close {
             }
             forget(batch, record)?;
         }
-        let (state, kind, code) = match self.why {
-            Closing::Abandoned { code } => ("abandoned", Kind::Abandoned, Some(code.to_owned())),
-            Closing::Resolved => ("unknown", Kind::Resolved, None),
-        };
+        let (state, kind, code) = self.why.recorded();
         let id = self.decision.as_bytes();
         let tenant: Option<String> = if self.dead {
             batch

@@ -7,14 +7,11 @@ use super::batch::Batch;
 use crate::ledger::event::{About, Line};
 use crate::ledger::explained::time;
 use crate::ledger::intent::{InsertKeys, KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint, StoreKeys};
-use crate::ledger::key_text;
-use crate::ledger::kind::{KeyChange, Kind};
-use crate::secret::Fingerprint;
-use crate::signing::{KeyRecord, KeyState, Place};
+use crate::ledger::kind::Kind;
+use crate::ledger::rows::StoredKey;
+use crate::signing::{KeyRecord, KeyState};
 
 impl Apply for InsertKeys {
-    type Output = bool;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         let some: bool =
             batch.sql("SELECT EXISTS (SELECT 1 FROM signing_keys)")?.query_row([], |row| row.get(0))?;
@@ -26,8 +23,6 @@ impl Apply for InsertKeys {
 }
 
 impl Apply for StoreKeys {
-    type Output = ();
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         self.keys.iter().try_for_each(|key| put(batch, key))
     }
@@ -40,19 +35,6 @@ fn put(batch: &mut Batch<'_>, key: &KeyRecord) -> rusqlite::Result<()> {
 /// The columns of `signing_keys` that [`StoredKey::read`] reads.
 pub(in crate::ledger) const KEY_COLUMNS: &str =
     "kid, purpose, algorithm, state, created_at, activates_at, sealed, public_jwk, place";
-
-/// A signing key as its row holds it.
-pub(in crate::ledger) struct StoredKey {
-    pub(in crate::ledger) kid: String,
-    pub(in crate::ledger) purpose: String,
-    pub(in crate::ledger) algorithm: String,
-    pub(in crate::ledger) state: String,
-    pub(in crate::ledger) created_at: i64,
-    pub(in crate::ledger) activates_at: i64,
-    pub(in crate::ledger) sealed: Vec<u8>,
-    pub(in crate::ledger) public_jwk: String,
-    pub(in crate::ledger) place: String,
-}
 
 impl StoredKey {
     pub(in crate::ledger) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -67,50 +49,6 @@ impl StoredKey {
             public_jwk: row.get(7)?,
             place: row.get(8)?,
         })
-    }
-
-    fn of(key: &KeyRecord) -> Self {
-        Self {
-            kid: key.kid.clone(),
-            purpose: key.purpose.as_str().to_owned(),
-            algorithm: key.algorithm.as_str().to_owned(),
-            state: key.state.as_str().to_owned(),
-            created_at: key.created_at.as_millisecond(),
-            activates_at: key.activates_at.as_millisecond(),
-            sealed: key.sealed.clone(),
-            public_jwk: key.public_jwk.clone(),
-            place: key.place.as_str().to_owned(),
-        }
-    }
-
-    /// The key as signing takes it; `None` if a column holds a word that this version does not know.
-    pub(in crate::ledger) fn into_record(self) -> Option<KeyRecord> {
-        Some(KeyRecord {
-            purpose: key_text::purpose(&self.purpose)?,
-            algorithm: key_text::algorithm(&self.algorithm)?,
-            place: key_text::place(&self.place)?,
-            state: key_text::state(&self.state)?,
-            created_at: time(self.created_at),
-            activates_at: time(self.activates_at),
-            kid: self.kid,
-            sealed: self.sealed,
-            public_jwk: self.public_jwk,
-        })
-    }
-
-    /// What the chain holds of it.
-    pub(in crate::ledger) fn change(&self) -> KeyChange {
-        KeyChange {
-            kid: self.kid.clone(),
-            purpose: self.purpose.clone(),
-            algorithm: self.algorithm.clone(),
-            state: self.state.clone(),
-            created_at: self.created_at,
-            activates_at: self.activates_at,
-            sealed: Fingerprint::of(&self.sealed).to_string(),
-            public_jwk: Fingerprint::of(self.public_jwk.as_bytes()).to_string(),
-            place: (self.place != Place::Store.as_str()).then(|| self.place.clone()),
-        }
     }
 
     /// Writes the row and its record; a key that was revoked stays so, whatever somebody decided before he knew.
@@ -143,8 +81,6 @@ impl StoredKey {
 }
 
 impl Apply for ResealIssuerKeys {
-    type Output = bool;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         let rows = batch
             .sql("UPDATE issuer_keys SET sealed = ?3 WHERE issuer = ?1 AND sealed = ?2")?
@@ -154,8 +90,6 @@ impl Apply for ResealIssuerKeys {
 }
 
 impl Apply for KeepIssuerKeys {
-    type Output = ();
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         batch
             .sql(
@@ -168,13 +102,11 @@ impl Apply for KeepIssuerKeys {
 }
 
 impl Apply for StoreCheckpoint {
-    type Output = ();
-
-    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         batch
             .sql("INSERT INTO checkpoints (n, tenant, at, jws) VALUES (?1, '', ?2, ?3)")?
             .execute(params![self.n, self.at, self.jws])?;
         batch.push(Line::Checkpoint { kind: "checkpoint", at: time(self.at), jws: self.jws.clone() });
-        Ok(())
+        Ok(true)
     }
 }

@@ -12,8 +12,6 @@ use crate::ledger::kind::{EndAsked, EndedBody, Kind};
 use crate::ledger::{EndHow, Record};
 
 impl Apply for AskEnd {
-    type Output = Asked;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Asked> {
         if !ask_end(batch, self.lease, None)? {
             return Ok(Asked::Settled);
@@ -50,8 +48,6 @@ pub(super) fn ask_end(
 }
 
 impl Apply for End {
-    type Output = Settled;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Settled> {
         let record = Record::Lease(self.lease);
         let open = batch

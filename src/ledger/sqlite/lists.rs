@@ -4,12 +4,10 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use crate::domain::{DecisionId, LeaseId, Revocability, Tenants};
+use crate::domain::{DecisionId, LeaseId, Tenants};
 use crate::ledger::explained::time;
+use crate::ledger::look;
 use crate::ledger::search::{DecisionEntry, LeaseEntry, LeaseState, Look, Page, UnleasedEntry};
-
-/// Longest from a request's id to its decision, in milliseconds: what was decided after a time may have begun before it.
-const LONGEST_REQUEST: i64 = 10 * 60 * 1000;
 
 /// A statement in the making: every value is bound, none is pasted.
 struct Query {
@@ -50,7 +48,7 @@ impl Query {
     }
 }
 
-impl Look<'_> {
+impl Look {
     /// The conditions on the decision that a row came from, which `id` names.
     fn narrow(&self, query: &mut Query, id: &str) {
         let Self { search, .. } = self;
@@ -59,14 +57,8 @@ impl Look<'_> {
         query.and_if("d.role = ?", search.role.as_ref().map(|role| role.as_str().to_owned()));
         query.and_if(&format!("{id} < ?"), self.newest().map(blob));
         query.and_if("d.at >= ?", search.since.map(Timestamp::as_millisecond));
-        query.and_if(&format!("{id} >= ?"), search.since.map(|since| blob(begun(since, LONGEST_REQUEST))));
+        query.and_if(&format!("{id} >= ?"), self.oldest().map(blob));
         query.and_if("d.at < ?", search.until.map(Timestamp::as_millisecond));
-    }
-
-    /// What ids are below: the cursor, or the time until which is searched.
-    fn newest(&self) -> Option<DecisionId> {
-        let until = self.search.until.map(|until| begun(until, 0));
-        [self.before, until].into_iter().flatten().min()
     }
 
     /// The oldest row that this page looks at, if there are older ones.
@@ -86,34 +78,10 @@ impl Look<'_> {
             })
             .optional()
     }
-
-    /// A page of `found`, which holds one entry more than asked for if there are more.
-    fn page<T>(
-        &self,
-        mut found: Vec<T>,
-        floor: Option<DecisionId>,
-        decision: fn(&T) -> DecisionId,
-    ) -> Page<T> {
-        let more = found.len() > self.limit;
-        found.truncate(self.limit);
-        let last = found.last().map(decision).filter(|_| more);
-        Page { entries: found, before: last.or(floor) }
-    }
 }
 
 fn blob(id: DecisionId) -> Value {
     Value::Blob(id.as_bytes().to_vec())
-}
-
-/// The lowest id of what began `earlier` milliseconds before `time`.
-fn begun(time: Timestamp, earlier: i64) -> DecisionId {
-    let millis = u64::try_from(time.as_millisecond().saturating_sub(earlier)).unwrap_or(0);
-    let mut bytes = [0; 16];
-    // RFC 9562, section 5.7: the first 48 bits are the time.
-    for (byte, of_time) in bytes.iter_mut().zip(millis.to_be_bytes().into_iter().skip(2)) {
-        *byte = of_time;
-    }
-    DecisionId::from_bytes(bytes)
 }
 
 const LEASES: &str =
@@ -124,7 +92,7 @@ const LEASES: &str =
 /// Leases.
 pub(in crate::ledger) fn leases(
     connection: &Connection,
-    wanted: &Look<'_>,
+    wanted: &Look,
 ) -> rusqlite::Result<Page<LeaseEntry>> {
     let mut query = Query::new(LEASES);
     let now = Value::from(wanted.now);
@@ -155,7 +123,7 @@ pub(in crate::ledger) fn leases(
 }
 
 /// One principal's decisions are found by themselves, so that a page need not stop half way.
-fn floor_of_leases(connection: &Connection, wanted: &Look<'_>) -> rusqlite::Result<Option<DecisionId>> {
+fn floor_of_leases(connection: &Connection, wanted: &Look) -> rusqlite::Result<Option<DecisionId>> {
     match wanted.search.principal {
         Some(_) => Ok(None),
         None => wanted.floor(connection, "leases", "decision"),
@@ -176,14 +144,9 @@ pub(in crate::ledger) fn lease(
 }
 
 fn lease_entry(row: &Row<'_>, now: i64) -> rusqlite::Result<LeaseEntry> {
-    let (dies_at, end_how): (i64, Option<String>) = (row.get(7)?, row.get(10)?);
-    let (state, outlives) = match end_how.as_deref() {
-        Some("at_target") => (LeaseState::Ended, false),
-        how if dies_at > now => (LeaseState::Live, how.is_some()),
-        how => (LeaseState::Expired, how.is_some()),
-    };
-    // What a target could not end is no longer called revocable.
-    let revocable = row.get::<_, bool>(11)? && !outlives;
+    let dies_at = row.get(7)?;
+    let (state, revocable) =
+        look::life(row.get::<_, Option<String>>(10)?.as_deref(), dies_at, row.get(11)?, now);
     Ok(LeaseEntry {
         lease: LeaseId::from_bytes(row.get(0)?),
         decision: DecisionId::from_bytes(row.get(1)?),
@@ -196,7 +159,7 @@ fn lease_entry(row: &Row<'_>, now: i64) -> rusqlite::Result<LeaseEntry> {
         end_asked_at: row.get::<_, Option<i64>>(8)?.map(time),
         ended_at: row.get::<_, Option<i64>>(9)?.map(time),
         renewed: row.get(12)?,
-        revocable: if revocable { Revocability::Now } else { Revocability::DiesAtExpiry },
+        revocable,
         state,
     })
 }
@@ -204,7 +167,7 @@ fn lease_entry(row: &Row<'_>, now: i64) -> rusqlite::Result<LeaseEntry> {
 /// Authorisations without a lease that may have led to something which lives: few when all is well.
 pub(in crate::ledger) fn unleased(
     connection: &Connection,
-    wanted: &Look<'_>,
+    wanted: &Look,
 ) -> rusqlite::Result<Page<UnleasedEntry>> {
     let mut query = Query::new(
         "SELECT a.decision, a.tenant, d.principal, d.role, d.target, d.at, a.dies_by, a.state
@@ -231,13 +194,13 @@ pub(in crate::ledger) fn unleased(
 /// Decisions.
 pub(in crate::ledger) fn decisions(
     connection: &Connection,
-    wanted: &Look<'_>,
+    wanted: &Look,
 ) -> rusqlite::Result<Page<DecisionEntry>> {
     let mut query = Query::new(
         "SELECT d.id, d.at, d.operation, d.tenant, d.principal, d.role, d.outcome, d.target, d.dies_by
          FROM decisions d",
     );
-    let search = wanted.search;
+    let search = &wanted.search;
     let floor = match search.principal {
         Some(_) => None,
         None => wanted.floor(connection, "decisions", "id")?,
@@ -261,53 +224,4 @@ pub(in crate::ledger) fn decisions(
     };
     let found = query.run(connection, ("d.id", wanted.limit + 1), read, wanted.now)?;
     Ok(wanted.page(found, floor, |entry| entry.decision))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Code, Refusal};
-    use crate::ledger::Refused;
-    use crate::ledger::search::Search;
-    use crate::ledger::testing::Bench;
-    use crate::policy::testing::judged;
-
-    #[test]
-    fn an_id_of_a_time_is_the_lowest_of_that_millisecond() {
-        let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
-        let id = |millis, random| DecisionId::new(millis, &[random; 10]);
-        assert!(begun(at, 0) < id(1_700_000_000_123, 0));
-        assert!(begun(at, 0) > id(1_700_000_000_122, 255));
-        assert!(begun(at, 1) < id(1_700_000_000_122, 0));
-    }
-
-    #[tokio::test]
-    async fn s_07_a_page_looks_at_so_many_rows_and_the_next_goes_on_behind_them() {
-        let bench = Bench::new();
-        let mut denied = Vec::new();
-        for n in 0..10 {
-            let facts = bench.facts(&format!("token {n}"), None);
-            let (decision, code) =
-                (facts.decision(), if n % 4 == 0 { Code::PolicyDenied } else { Code::NotAllowed });
-            bench.ledger.refuse(Refused::Judged(&judged(facts)), decision, &Refusal::new(code, "no")).await;
-            denied.extend((n % 4 == 0).then_some(decision));
-            bench.pass(std::time::Duration::from_millis(1));
-        }
-        denied.reverse();
-        let reader = crate::ledger::Reader::open(&bench.settings.sqlite).unwrap();
-        let search = Search { outcome: Some("policy_denied".to_owned()), ..Search::default() };
-        let (mut found, mut before, mut pages) = (Vec::new(), None, 0);
-        loop {
-            let look = Look { tenants: &Tenants::All, search: &search, before, limit: 5, now: 0, rows: 3 };
-            let page = reader.decisions(&look).unwrap();
-            assert!(page.entries.len() <= 3);
-            found.extend(page.entries.iter().map(|entry| entry.decision));
-            (before, pages) = (page.before, pages + 1);
-            if before.is_none() {
-                break;
-            }
-        }
-        assert_eq!(found, denied);
-        assert_eq!(pages, 4, "ten rows, three at a time");
-    }
 }

@@ -12,12 +12,12 @@ mod decisions;
 mod durability;
 mod endings;
 mod heartbeats;
-pub(in crate::ledger) mod issue;
+mod issue;
 pub(in crate::ledger) mod keys;
 mod leases;
 pub(in crate::ledger) mod lists;
 mod notes;
-mod open;
+pub(in crate::ledger) mod open;
 mod patience;
 pub(in crate::ledger) mod queries;
 mod reader;
@@ -27,9 +27,10 @@ pub(in crate::ledger) mod stream;
 mod upkeep;
 mod writer;
 
-pub use durability::Durability;
-pub use reader::Reader;
+pub use durability::FileDurability;
+pub(super) use reader::Reader;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -40,6 +41,8 @@ use self::writer::{Message, Pending, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
 use super::in_flight::Exchanges;
+use super::intent::Intent;
+use super::rows::{LeaseRow, UnleasedRow};
 use super::settings::LedgerSettings;
 use crate::clock::Clock;
 
@@ -47,13 +50,7 @@ use crate::clock::Clock;
 const QUEUE: usize = 1024;
 
 /// An intent that SQLite can carry out. Runs inside the batch's transaction, twice if the first one fails.
-pub(super) trait Apply: Send + Sync + 'static {
-    /// What it answers, after the commit.
-    type Output: Send + 'static;
-
-    /// True for what may use the storage that is reserved for grants: all but refusals.
-    const GRANTS: bool = true;
-
+pub(super) trait Apply: Intent {
     /// Carries it out.
     ///
     /// # Errors
@@ -68,10 +65,9 @@ pub(super) struct Store {
     reader: Reader,
     head: Arc<arc_swap::ArcSwap<Head>>,
     commits: watch::Receiver<()>,
-    durability: Durability,
+    durability: FileDurability,
     id: [u8; 16],
     earlier: i64,
-    in_flight: Exchanges,
 }
 
 impl Store {
@@ -79,31 +75,25 @@ impl Store {
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub(super) fn open(settings: &LedgerSettings, clock: Clock) -> Result<Self, LedgerError> {
-        let opened = open::writable(settings)?;
-        let durability = Durability::of(&opened.connection, &settings.sqlite)?;
+    pub(super) fn open(
+        path: &Path,
+        settings: &LedgerSettings,
+        clock: Clock,
+        in_flight: Exchanges,
+    ) -> Result<Self, LedgerError> {
+        let opened = open::writable(path, settings.busy_timeout)?;
+        let durability = FileDurability::of(&opened.connection, path)?;
         let earlier = queries::last_decision(&opened.connection)?;
-        let reader = Reader::open(&settings.sqlite)?;
+        let reader = Reader::open(path)?;
         let (queue, messages) = mpsc::channel(QUEUE);
-        let in_flight = Exchanges::default();
-        let (writer, id) = Writer::start(opened, settings, clock, in_flight.clone())?;
+        let (writer, id) = Writer::start(opened, path, settings, clock, in_flight)?;
         let head = writer.shared_head();
         let commits = writer.commits();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
             .spawn(move || writer.run(messages))
-            .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
-        Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
-            reader,
-            head,
-            commits,
-            durability,
-            id,
-            earlier,
-            in_flight,
-        })
+            .map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), reader, head, commits, durability, id, earlier })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -121,18 +111,13 @@ impl Store {
         queue.send(message).await.map_err(|_| Unavailable::Stopped)
     }
 
-    /// Exchanges under way.
-    pub(super) const fn in_flight(&self) -> &Exchanges {
-        &self.in_flight
-    }
-
     /// Connections for reading.
     pub(super) const fn reader(&self) -> &Reader {
         &self.reader
     }
 
     /// What SQLite and the kernel say about durability.
-    pub(super) const fn durability(&self) -> &Durability {
+    pub(super) const fn durability(&self) -> &FileDurability {
         &self.durability
     }
 
@@ -141,19 +126,21 @@ impl Store {
         **self.head.load()
     }
 
+    /// Leases that somebody asked to end and that may still live, longest waiting first.
+    pub(super) async fn leases_to_end(&self, now: i64) -> Result<Vec<LeaseRow>, LedgerError> {
+        let writer = self.head().writer;
+        self.reader.read(move |connection| Ok(queries::leases_to_end(connection, now, writer)?)).await
+    }
+
+    /// Authorisations without a lease that may have led to something that lives, oldest first.
+    pub(super) async fn unleased(&self, now: i64) -> Result<Vec<UnleasedRow>, LedgerError> {
+        let (before, writer) = (self.earlier, self.head().writer);
+        self.reader.read(move |connection| Ok(queries::unleased(connection, now, writer, before)?)).await
+    }
+
     /// Hears of each commit that gave the stream of events something new.
     pub(super) fn commits(&self) -> watch::Receiver<()> {
         self.commits.clone()
-    }
-
-    /// The first writer that may still write: this run's own, for a SQLite file has one server.
-    pub(super) fn first_live_writer(&self) -> i64 {
-        self.head().writer
-    }
-
-    /// The newest decision's row when this run began.
-    pub(super) const fn earlier(&self) -> i64 {
-        self.earlier
     }
 
     /// The store's own id.

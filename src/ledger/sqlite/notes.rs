@@ -54,8 +54,6 @@ pub(super) fn started(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
 }
 
 impl Apply for Revise {
-    type Output = ();
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let body =
             RevisionChange { configuration: self.configuration.to_string(), policy: self.policy.to_string() };

@@ -3,12 +3,12 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use crate::ledger::error::LedgerError;
-use crate::ledger::settings::LedgerSettings;
 
 /// `TOLG`: marks the file as ours (SQLite's `application_id`).
 const APPLICATION_ID: i64 = 0x544F_4C47;
@@ -40,12 +40,11 @@ pub(super) struct Opened {
 }
 
 /// Opens or creates the store for its one server.
-pub(super) fn writable(settings: &LedgerSettings) -> Result<Opened, LedgerError> {
-    let path = &settings.sqlite;
+pub(super) fn writable(path: &Path, busy_timeout: Duration) -> Result<Opened, LedgerError> {
     let lock = lock(path)?;
-    private(path).map_err(|source| LedgerError::Open { path: path.clone(), source })?;
+    private(path).map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
     let mut connection = Connection::open(path)?;
-    connection.busy_timeout(settings.busy_timeout)?;
+    connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     claim(&connection, path)?;
     assert_setting(&connection, "journal_mode", "wal", "wal")?;
@@ -57,12 +56,29 @@ pub(super) fn writable(settings: &LedgerSettings) -> Result<Opened, LedgerError>
     Ok(Opened { connection, lock })
 }
 
+/// Makes an empty store that is to be filled row by row and only ever read: nothing is checked, nothing is synced.
+pub(in crate::ledger) fn blank(path: &Path) -> Result<Connection, LedgerError> {
+    let mut connection = Connection::open(path)?;
+    MIGRATIONS.to_latest(&mut connection)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;
+         PRAGMA ignore_check_constraints = ON",
+    )?;
+    Ok(connection)
+}
+
+/// Takes an existing store that no server uses, to be read while the lock is held.
+pub(in crate::ledger) fn unused(path: &Path) -> Result<(Connection, File), LedgerError> {
+    let connection = read_only(path)?;
+    Ok((connection, lock(path)?))
+}
+
 /// Opens an existing store for reading only; a server may be running on it.
 pub(super) fn read_only(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     if application_id(&connection)? == APPLICATION_ID {
         Ok(connection)
     } else {

@@ -4,36 +4,13 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::keys::{KEY_COLUMNS, StoredKey};
+use super::keys::KEY_COLUMNS;
 use crate::domain::{DecisionId, LeaseId};
 use crate::ledger::Waiting;
 use crate::ledger::error::LedgerError;
 use crate::ledger::explained::Stored;
+use crate::ledger::rows::{LOOK, LeaseRow, StoredKey, UnleasedRow};
 use crate::signing::KeyRecord;
-
-/// Most authorisations or leases of one target that one look returns; the next look finds the rest. Per target, so that
-/// one that does not answer never hides what has to be ended at the others.
-const LOOK: usize = 500;
-
-/// A lease with what of its decision ending it needs.
-#[derive(Debug)]
-pub(in crate::ledger) struct LeaseRow {
-    pub(in crate::ledger) id: [u8; 16],
-    pub(in crate::ledger) decision: [u8; 16],
-    pub(in crate::ledger) secret: [u8; 32],
-    pub(in crate::ledger) issued_at: i64,
-    pub(in crate::ledger) dies_at: i64,
-    pub(in crate::ledger) revocable: bool,
-    pub(in crate::ledger) ended_at: Option<i64>,
-    pub(in crate::ledger) end_how: Option<String>,
-    pub(in crate::ledger) role: String,
-    pub(in crate::ledger) target: String,
-    pub(in crate::ledger) handle: Vec<u8>,
-    pub(in crate::ledger) end_asked_at: Option<i64>,
-    /// The longest silence, milliseconds, and when it was heard of last.
-    pub(in crate::ledger) heartbeat: Option<(i64, i64)>,
-    pub(in crate::ledger) due: bool,
-}
 
 /// True if something that is to be ended has its turn at ?1 and is not claimed by another worker of writer ?2.
 const DUE: &str = "(q.subject IS NULL OR (q.next_try_at <= ?1
@@ -47,11 +24,6 @@ const FROM_LEASES: &str = "FROM leases l JOIN decisions d ON d.id = l.decision
      LEFT JOIN heartbeats h ON h.lease = l.id";
 
 impl LeaseRow {
-    /// True if nobody may go on with it: somebody wants it ended, or its time is over.
-    pub(in crate::ledger) fn is_over(&self, now: i64) -> bool {
-        self.end_asked_at.is_some() || self.end_how.is_some() || self.dies_at <= now
-    }
-
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -70,21 +42,6 @@ impl LeaseRow {
             due: row.get(14)?,
         })
     }
-}
-
-/// An authorisation that is not known to be leased or dead.
-#[derive(Debug)]
-pub(in crate::ledger) struct UnleasedRow {
-    pub(in crate::ledger) decision: [u8; 16],
-    pub(in crate::ledger) role: String,
-    pub(in crate::ledger) target: String,
-    pub(in crate::ledger) handle: Vec<u8>,
-    pub(in crate::ledger) authorised_at: i64,
-    pub(in crate::ledger) dies_by: i64,
-    pub(in crate::ledger) left_behind: bool,
-    pub(in crate::ledger) due: bool,
-    pub(in crate::ledger) body: String,
-    pub(in crate::ledger) blocked: bool,
 }
 
 /// A decision's stored parts.

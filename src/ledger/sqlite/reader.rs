@@ -3,24 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{audit_list, lists, open, queries};
-use crate::domain::{DecisionId, Tenants};
+use super::open;
 use crate::ledger::error::{LedgerError, Unavailable};
-use crate::ledger::explained::DecisionRecord;
-use crate::ledger::search::{AuditPage, AuditPlace, DecisionEntry, LeaseEntry, Look, Page, UnleasedEntry};
 use crate::ledger::verify::{self, Report};
-use crate::signing::KeyRecord;
 
 /// Connections for reading; more readers than these wait.
 const CONNECTIONS: usize = 4;
 
-/// Reads a store, also one that a server is running on.
+/// Reads a file, also one that a server is running on.
 #[derive(Clone)]
-pub struct Reader(Arc<Pool>);
+pub(in crate::ledger) struct Reader(Arc<Pool>);
 
 struct Pool {
     path: PathBuf,
@@ -33,82 +28,16 @@ impl Reader {
     ///
     /// # Errors
     /// The file is missing, unreadable or not ours.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+    pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
         let idle = Mutex::new(vec![open::read_only(path)?]);
         Ok(Self(Arc::new(Pool { path: path.to_owned(), idle, permits: Semaphore::new(CONNECTIONS) })))
     }
 
-    /// The record of a decision, if there is one. Blocks; a server uses [`Ledger::decision`](crate::ledger::Ledger::decision).
+    /// Recomputes every chain; see [`Reader::verify`](crate::ledger::Reader::verify).
     ///
     /// # Errors
-    /// The store failed, or the record is damaged.
-    pub fn decision(&self, id: DecisionId) -> Result<Option<DecisionRecord>, LedgerError> {
-        let stored = self.with(|connection| Ok(queries::decision(connection, id)?))?;
-        let joined = stored.map(crate::ledger::explained::Stored::join).transpose();
-        joined.map_err(|_| LedgerError::Damaged { what: "decision record" })
-    }
-
-    /// Leases of `tenants`, newest first, at most `limit` of those `before` a decision; `now` says which are alive. Blocks,
-    /// as [`Self::decision`] does.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn leases(&self, wanted: &Look<'_>) -> Result<Page<LeaseEntry>, LedgerError> {
-        self.with(|connection| Ok(lists::leases(connection, wanted)?))
-    }
-
-    /// Authorisations without a lease, likewise.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn unleased(&self, wanted: &Look<'_>) -> Result<Page<UnleasedEntry>, LedgerError> {
-        self.with(|connection| Ok(lists::unleased(connection, wanted)?))
-    }
-
-    /// Decisions, likewise.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn decisions(&self, wanted: &Look<'_>) -> Result<Page<DecisionEntry>, LedgerError> {
-        self.with(|connection| Ok(lists::decisions(connection, wanted)?))
-    }
-
-    /// Where the records begin that were made at `since` or later; without it, those that are yet to come. Blocks.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn audit_place(&self, since: Option<Timestamp>) -> Result<AuditPlace, LedgerError> {
-        self.with(|connection| Ok(audit_list::place_at(connection, since)?))
-    }
-
-    /// Records of the audit chain beyond `place`. Blocks.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn audit(
-        &self,
-        tenants: &Tenants,
-        place: &AuditPlace,
-        limit: usize,
-    ) -> Result<AuditPage, LedgerError> {
-        self.with(|connection| Ok(audit_list::audit(connection, tenants, place, limit)?))
-    }
-
-    /// Every signing key, oldest first, private parts sealed. Blocks, as [`Self::decision`] does.
-    ///
-    /// # Errors
-    /// The store failed, or a key is damaged.
-    pub fn signing_keys(&self) -> Result<Vec<KeyRecord>, LedgerError> {
-        self.with(queries::signing_keys)
-    }
-
-    /// Recomputes every chain. `checkpoint` is one kept elsewhere: a compact JWS, or the line of events that holds it.
-    ///
-    /// Blocks for as long as it takes: about a minute for a million records.
-    ///
-    /// # Errors
-    /// The store cannot be read, or `checkpoint` is none. What verification finds is in the report.
-    pub fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
+    /// The store cannot be read, or `checkpoint` is none.
+    pub(in crate::ledger) fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
         self.with(|connection| verify::verify(connection, checkpoint))
     }
 

@@ -19,8 +19,6 @@ pub(super) fn goes_on(batch: &Batch<'_>, lease: LeaseId) -> rusqlite::Result<boo
 }
 
 impl Apply for Renew {
-    type Output = Renewing;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Renewing> {
         let authorisation: Option<(String, bool)> = batch
             .sql("SELECT a.state, a.epoch = s.epoch FROM authorisations a, store s WHERE a.decision = ?1")?
@@ -52,8 +50,6 @@ impl Apply for Renew {
 }
 
 impl Apply for Adopt {
-    type Output = Settled;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Settled> {
         let record = Record::Authorisation(self.decision);
         if let Some(fence) = self.fence

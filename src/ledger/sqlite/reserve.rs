@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -28,9 +28,9 @@ pub(super) struct Reserve {
 
 impl Reserve {
     /// Lays the reserve.
-    pub(super) fn lay(settings: &LedgerSettings, connection: &Connection) -> Self {
+    pub(super) fn lay(path: &Path, settings: &LedgerSettings, connection: &Connection) -> Self {
         let mut reserve = Self {
-            path: beside(&settings.sqlite, ".reserve"),
+            path: beside(path, ".reserve"),
             bytes: settings.reserve_bytes,
             max_bytes: settings.max_bytes,
             kept: false,

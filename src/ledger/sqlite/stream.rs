@@ -4,61 +4,9 @@ use rusqlite::{Connection, Row, params};
 
 use crate::ledger::counts::Counted;
 use crate::ledger::kind::Kind;
-use crate::ledger::sinks::{CHECKPOINTS, Cursor, Place};
-
-/// What a record weighs in a batch besides its body, bytes.
-const RECORD_BYTES: usize = 512;
-
-/// A record as stored, with what of other tables it is about.
-#[derive(Debug)]
-pub(in crate::ledger) struct StreamRow {
-    pub(in crate::ledger) place: Place,
-    pub(in crate::ledger) at: i64,
-    pub(in crate::ledger) content: Content,
-}
-
-/// What a row of the stream holds.
-#[derive(Debug)]
-pub(in crate::ledger) enum Content {
-    Record(Box<StoredRecord>),
-    Checkpoint { jws: String },
-}
-
-/// A row of the audit table.
-#[derive(Debug)]
-pub(in crate::ledger) struct StoredRecord {
-    pub(in crate::ledger) kind: String,
-    pub(in crate::ledger) tenant: String,
-    pub(in crate::ledger) subject: Vec<u8>,
-    pub(in crate::ledger) hash: [u8; 32],
-    pub(in crate::ledger) body: Option<String>,
-    /// If it is about a lease: its decision, and when it died before any renewal.
-    pub(in crate::ledger) lease: Option<([u8; 16], i64)>,
-    /// The decision that it is about or came from.
-    pub(in crate::ledger) decision: Option<DecisionParts>,
-    /// How many leases and authorisations a block marked, if it covers those.
-    pub(in crate::ledger) marked: (i64, i64),
-    /// What was counted, if it covers counts.
-    pub(in crate::ledger) counted: Vec<Counted>,
-}
-
-/// What a record tells of its decision.
-#[derive(Debug)]
-pub(in crate::ledger) struct DecisionParts {
-    pub(in crate::ledger) principal: String,
-    pub(in crate::ledger) role: String,
-    pub(in crate::ledger) operation: String,
-    pub(in crate::ledger) outcome: String,
-}
-
-/// What lies beyond a cursor.
-#[derive(Debug)]
-pub(in crate::ledger) struct Ahead {
-    /// The next rows; each chain's in order.
-    pub(in crate::ledger) rows: Vec<StreamRow>,
-    /// How many there are in all.
-    pub(in crate::ledger) records: i64,
-}
+use crate::ledger::sinks::{
+    Ahead, CHECKPOINTS, Content, Cursor, DecisionParts, Place, StoredRecord, StreamRow,
+};
 
 /// How far a sink has come.
 pub(in crate::ledger) fn cursor(connection: &Connection, sink: &str) -> rusqlite::Result<Cursor> {
@@ -97,7 +45,7 @@ pub(in crate::ledger) fn ahead(
             .query_map(params![from.writer, from.seq, i64::try_from(share).unwrap_or(i64::MAX)], read)?;
         for row in found {
             let row = row?;
-            weight += RECORD_BYTES + row.bytes();
+            weight += row.weight();
             rows.push(row);
             if weight >= bytes {
                 return with_counts(connection, rows, records);
@@ -114,17 +62,9 @@ fn behind(connection: &Connection, cursor: &Cursor) -> rusqlite::Result<Vec<(Pla
          UNION ALL SELECT 0, max(n) FROM checkpoints",
     )?;
     let heads = heads.query_map([cursor.first_writer()], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
+        Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
     })?;
-    let mut behind = Vec::new();
-    for head in heads {
-        let (writer, head) = head?;
-        let seq = cursor.of(writer);
-        if head > seq {
-            behind.push((Place { writer, seq }, head));
-        }
-    }
-    Ok(behind)
+    Ok(cursor.behind(heads.collect::<rusqlite::Result<Vec<_>>>()?))
 }
 
 const RECORD_ROWS: &str =
@@ -170,20 +110,11 @@ fn read_checkpoint(row: &Row<'_>) -> rusqlite::Result<StreamRow> {
     Ok(StreamRow { place, at: row.get(2)?, content: Content::Checkpoint { jws: row.get(3)? } })
 }
 
-impl StreamRow {
-    fn bytes(&self) -> usize {
-        match &self.content {
-            Content::Record(record) => record.body.as_ref().map_or(0, String::len),
-            Content::Checkpoint { jws } => jws.len(),
-        }
-    }
-}
-
 /// Adds the counts to the records that cover some; a flush has some hundreds of rows at most.
 fn with_counts(connection: &Connection, mut rows: Vec<StreamRow>, records: i64) -> rusqlite::Result<Ahead> {
     for row in &mut rows {
         let Content::Record(record) = &mut row.content else { continue };
-        if record.body.is_some() || record.decision.is_some() {
+        if !record.may_count() {
             continue;
         }
         if record.kind == Kind::BlockMarked.as_str() {

@@ -63,8 +63,6 @@ fn walk(batch: &Batch<'_>, table: &str, from: &[u8]) -> rusqlite::Result<Vec<u8>
 }
 
 impl Apply for Upkeep {
-    type Output = Vec<LeaseId>;
-
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Vec<LeaseId>> {
         let expired: Vec<([u8; 16], String)> = batch
             .sql("SELECT decision, tenant FROM authorisations WHERE dies_by <= ?1 LIMIT ?2")?

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,15 +124,16 @@ impl Writer {
     /// [`LedgerError`].
     pub(super) fn start(
         opened: Opened,
+        path: &Path,
         settings: &LedgerSettings,
         clock: Clock,
         in_flight: Exchanges,
     ) -> Result<(Self, [u8; 16]), LedgerError> {
         let Opened { mut connection, lock } = opened;
-        let reserve = Reserve::lay(settings, &connection);
+        let reserve = Reserve::lay(path, settings, &connection);
         let patience = Patience::new(settings.busy_timeout);
-        let mut events = Events::start(settings)
-            .map_err(|source| LedgerError::Open { path: settings.sqlite.clone(), source })?;
+        let mut events =
+            Events::start(settings).map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
         let now = clock.now().as_millisecond();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (head, store) = notes::register_writer(&transaction, now)?;

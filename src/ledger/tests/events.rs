@@ -8,7 +8,7 @@ use crate::signing::{Keyring, first_keys};
 #[tokio::test]
 async fn every_record_is_a_line_after_it_is_durable_and_checkpoints_are_lines_too() {
     let bench = Bench::with(|settings| {
-        settings.events_file = Some(settings.sqlite.with_file_name("events.jsonl"));
+        settings.events_file = settings.place.file().map(|file| file.with_file_name("events.jsonl"));
     });
     let keys = first_keys(&[], &sealer(), noon()).unwrap();
     let keyring = Keyring::open(&keys, &sealer(), noon()).unwrap();

@@ -30,7 +30,7 @@ async fn is_recorded(bench: &Bench, decision: DecisionId) -> bool {
 #[tokio::test]
 async fn s_02_a_locked_store_grants_nothing_and_spools_refusals() {
     let bench = Bench::new();
-    let other = Connection::open(&bench.settings.sqlite).unwrap();
+    let other = Connection::open(bench.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refusal = authorise(&bench, "token").await.unwrap_err();
     assert_eq!(refusal.code, Code::StoreUnavailable);
@@ -64,7 +64,7 @@ async fn wait_of(bench: &Bench) -> i64 {
 #[tokio::test]
 async fn s_02_a_locked_store_is_waited_for_once_and_not_by_every_record() {
     let bench = Bench::with(|settings| settings.busy_timeout = Duration::from_millis(300));
-    let other = Connection::open(&bench.settings.sqlite).unwrap();
+    let other = Connection::open(bench.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert_eq!(wait_of(&bench).await, 300);
     authorise(&bench, "token").await.unwrap_err();
@@ -187,7 +187,7 @@ async fn s_02_a_full_store_grants_nothing_and_recovers_when_there_is_room() {
 #[tokio::test]
 async fn s_09_the_reserve_file_is_given_up_and_laid_again() {
     let bench = Bench::with(|settings| settings.reserve_bytes = 64 * 1024);
-    let reserve = bench.settings.sqlite.with_file_name("ledger.db.reserve");
+    let reserve = bench.file().with_file_name("ledger.db.reserve");
     assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 64 * 1024);
     // A disk that is full, as SQLite tells it; given up, the reserve makes no room here, so the grant fails too.
     bench.ledger.store.poke(|store| drop(store.execute_batch("PRAGMA max_page_count = 1"))).await;
@@ -207,7 +207,7 @@ async fn s_09_the_reserve_file_is_given_up_and_laid_again() {
 async fn used_tokens_and_keys_are_forgotten_once_dead() {
     let bench = Bench::new();
     let left = |bench: &Bench| {
-        let path = bench.settings.sqlite.clone();
+        let path = bench.file().to_owned();
         let count = "SELECT (SELECT count(*) FROM replay) + (SELECT count(*) FROM idempotency)";
         Connection::open(path).unwrap().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
     };

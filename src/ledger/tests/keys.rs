@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::Connection;
 
+use crate::config::StorePlace;
 use crate::identity::Remembered;
 use crate::ledger::testing::{Bench, noon, sealer};
 use crate::ledger::{LedgerError, Reader};
@@ -43,12 +44,12 @@ async fn c_11_a_changed_row_of_a_key_is_found_at_load_and_nothing_is_loaded() {
     let (bench, _) = bench().await;
     bench.ledger.signing_keys().await.unwrap();
     for change in changes {
-        let copy = bench.settings.sqlite.with_file_name("copy.db");
+        let copy = bench.file().with_file_name("copy.db");
         let _ = std::fs::remove_file(&copy);
-        let original = Connection::open(&bench.settings.sqlite).unwrap();
+        let original = Connection::open(bench.file()).unwrap();
         original.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
         assert!(Connection::open(&copy).unwrap().execute(change, []).unwrap() > 0, "{change}");
-        let loaded = Reader::open(&copy).unwrap().signing_keys();
+        let loaded = Reader::open(&StorePlace::Sqlite(copy.clone())).unwrap().stored_keys();
         assert!(matches!(loaded, Err(LedgerError::KeyChanged(_))), "{change}: {loaded:?}");
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::clock::Clock;
+use crate::config::StorePlace;
 use crate::identity::Remembered;
 use crate::ledger::testing::{Bench, noon, sealer};
-use crate::ledger::{Ledger, LedgerError, LedgerSettings, Reader};
+use crate::ledger::{Durability, Ledger, LedgerError, LedgerSettings, Reader};
 use crate::signing::{Purpose, first_keys};
 
 #[test]
 fn a_second_server_on_one_file_is_refused() {
     let bench = Bench::new();
     let second = Ledger::open(&bench.settings, sealer(), bench.clock.clone());
-    assert!(matches!(second.err(), Some(LedgerError::InUse(path)) if path == bench.settings.sqlite));
+    assert!(matches!(second.err(), Some(LedgerError::InUse(path)) if path == bench.file()));
     let bench = bench.restart();
     assert!(bench.ledger.is_alive());
 }
@@ -24,11 +25,11 @@ async fn commands_read_while_the_server_runs_and_after() {
     let bench = Bench::new();
     let auth = bench.ledger.authorise(bench.planned("token", None)).await.unwrap();
     let id = auth.grant().facts().decision();
-    let reader = Reader::open(&bench.settings.sqlite).unwrap();
+    let reader = Reader::open(&bench.settings.place).unwrap();
     assert!(reader.decision(id).unwrap().is_some());
     assert!(reader.verify(None).unwrap().is_sound());
     drop(Arc::into_inner(bench.ledger).unwrap());
-    let reader = Reader::open(&bench.settings.sqlite).unwrap();
+    let reader = Reader::open(&bench.settings.place).unwrap();
     assert!(reader.decision(id).unwrap().is_some());
 }
 
@@ -36,7 +37,7 @@ async fn commands_read_while_the_server_runs_and_after() {
 async fn after_an_orderly_end_the_one_file_is_the_whole_store() {
     let bench = Bench::new();
     drop(bench.ledger.authorise(bench.planned("token", None)).await.unwrap());
-    let log = bench.settings.sqlite.with_file_name("ledger.db-wal");
+    let log = bench.file().with_file_name("ledger.db-wal");
     assert!(std::fs::metadata(&log).unwrap().len() > 0);
     drop(Arc::into_inner(bench.ledger).unwrap());
     assert_eq!(std::fs::metadata(&log).map_or(0, |log| log.len()), 0);
@@ -47,9 +48,10 @@ fn another_programs_database_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.db");
     Connection::open(&path).unwrap().execute("CREATE TABLE theirs (x)", []).unwrap();
-    let opened = Ledger::open(&LedgerSettings::new(&path), sealer(), Clock::manual(noon()));
+    let opened =
+        Ledger::open(&LedgerSettings::new(StorePlace::Sqlite(path.clone())), sealer(), Clock::manual(noon()));
     assert!(matches!(opened.err(), Some(LedgerError::Foreign(_))));
-    assert!(matches!(Reader::open(&path).err(), Some(LedgerError::Foreign(_))));
+    assert!(matches!(Reader::open(&StorePlace::Sqlite(path)).err(), Some(LedgerError::Foreign(_))));
 }
 
 #[test]
@@ -57,7 +59,10 @@ fn a_store_of_a_newer_version_is_refused() {
     let bench = Bench::new();
     let settings = bench.settings.clone();
     drop(Arc::into_inner(bench.ledger).unwrap());
-    Connection::open(&settings.sqlite).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    Connection::open(settings.place.file().unwrap())
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     let opened = Ledger::open(&settings, sealer(), Clock::manual(noon()));
     assert!(matches!(opened.err(), Some(LedgerError::Migration(_))));
 }
@@ -66,9 +71,11 @@ fn a_store_of_a_newer_version_is_refused() {
 #[test]
 fn a_folder_that_is_not_there_is_made_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let bench =
-        Bench::with(|settings| settings.sqlite = settings.sqlite.with_file_name("state/deep/ledger.db"));
-    let folder = bench.settings.sqlite.parent().unwrap();
+    let bench = Bench::with(|settings| {
+        let file = settings.place.file().unwrap();
+        settings.place = StorePlace::Sqlite(file.with_file_name("state/deep/ledger.db"));
+    });
+    let folder = bench.file().parent().unwrap();
     assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
@@ -79,7 +86,7 @@ async fn only_the_owner_reads_the_store() {
     let bench = Bench::new();
     drop(bench.ledger.authorise(bench.planned("token", None)).await.unwrap());
     for ending in ["", "-wal", "-shm", ".lock"] {
-        let path = bench.settings.sqlite.with_file_name(format!("ledger.db{ending}"));
+        let path = bench.file().with_file_name(format!("ledger.db{ending}"));
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{path:?}");
     }
@@ -88,7 +95,7 @@ async fn only_the_owner_reads_the_store() {
 #[test]
 fn durability_is_read_back_not_assumed() {
     let bench = Bench::new();
-    let durability = bench.ledger.durability();
+    let Durability::Sqlite(durability) = bench.ledger.durability() else { panic!("not a file") };
     assert_eq!((durability.journal_mode.as_str(), durability.synchronous.as_str()), ("wal", "2"));
     assert_ne!(durability.file_system, "unknown");
 }

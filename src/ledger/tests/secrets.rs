@@ -5,7 +5,7 @@ use crate::ledger::testing::{Bench, SENTINEL_CREDENTIAL};
 #[tokio::test]
 async fn s_01_no_secret_bytes_reach_the_files() {
     let bench = Bench::with(|settings| {
-        settings.events_file = Some(settings.sqlite.with_file_name("events.jsonl"));
+        settings.events_file = settings.place.file().map(|file| file.with_file_name("events.jsonl"));
     });
     let token = "sentinel-token-098f6bcd4621d373cade4e832627b4f6";
     let key = "sentinel-key-5ebe2294ecd0e0f08eab7690d2a6ee69";
@@ -17,7 +17,7 @@ async fn s_01_no_secret_bytes_reach_the_files() {
     let lease = bench.ledger.lease(auth, bench.minted()).await.unwrap();
     let secret = lease.secret().expose().to_owned();
     bench.ledger.begin_end(lease.id(), lease.secret()).await.unwrap();
-    let folder = bench.settings.sqlite.parent().unwrap().to_owned();
+    let folder = bench.file().parent().unwrap().to_owned();
     // Once with the WAL in place, once after the last connection has folded it into the file.
     let mut bench = Some(bench);
     for closed in [false, true] {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::authorisations::Authorisations;
 use super::rows::Rows;
 use super::{At, FindingKind, Report};
 use crate::domain::DecisionId;
@@ -17,12 +18,12 @@ use crate::secret::Fingerprint;
 pub(super) struct State {
     /// The store's id, as stored.
     pub(super) store: [u8; 16],
-    /// Authorisations that must be in their table, with their state.
-    pub(super) open: HashMap<[u8; 16], &'static str>,
+    /// What the chains say of each authorisation.
+    pub(super) authorisations: Authorisations,
     /// When each lease that was renewed dies.
     pub(super) renewed: HashMap<[u8; 16], i64>,
-    /// The last record's body for each signing key.
-    pub(super) keys: HashMap<Vec<u8>, String>,
+    /// The last record's body for each signing key, of every writer that changed it.
+    pub(super) keys: HashMap<Vec<u8>, HashMap<i64, String>>,
     /// The body of each block's record, its tenant, and the body of the record that lifted it.
     pub(super) blocks: HashMap<Vec<u8>, RecordedBlock>,
     /// Heads that starts of writers vouch for, with who does.
@@ -157,13 +158,13 @@ fn content(
     };
     match kind {
         Kind::Authorised => {
-            state.open.insert(record.id(), "open");
+            state.authorisations.opened(record.id());
             rows.decision(record, report)?;
         }
         Kind::WouldAllow | Kind::Permitted | Kind::Refused => rows.decision(record, report)?,
         Kind::Leased => {
             if let Some(decision) = rows.lease(record, report)? {
-                state.open.remove(&decision);
+                state.authorisations.closed(decision);
             }
         }
         Kind::Counted => rows.counts(record, report)?,
@@ -175,7 +176,8 @@ fn content(
         Kind::Revision | Kind::EndGivenUp => drop(body::<serde_json::Value>(record, report)),
         Kind::Key => {
             if body::<serde_json::Value>(record, report).is_some() {
-                state.keys.insert(record.subject.clone(), record.body.clone().unwrap_or_default());
+                let of_key = state.keys.entry(record.subject.clone()).or_default();
+                of_key.insert(record.writer, record.body.clone().unwrap_or_default());
             }
         }
         Kind::BlockSet => {
@@ -191,7 +193,7 @@ fn content(
         Kind::Resolved | Kind::Expired => closed(record, "unknown", state, report),
         Kind::Superseded => {
             drop(body::<serde_json::Value>(record, report));
-            state.open.entry(record.id()).and_modify(|state| *state = "superseded");
+            state.authorisations.is_now(record.id(), record.writer, "superseded");
         }
         Kind::EndAsked => {
             if let Some(asked) = body(record, report) {
@@ -215,7 +217,7 @@ fn content(
 /// A renewal settles its authorisation, and never makes a lease die earlier.
 fn renewal(record: &Record, renewed: &RenewedBody, state: &mut State) {
     if let Ok(decision) = renewed.decision.parse::<DecisionId>() {
-        state.open.remove(decision.as_bytes());
+        state.authorisations.closed(*decision.as_bytes());
     }
     let dies_at = state.renewed.entry(record.id()).or_insert(renewed.dies_at);
     *dies_at = (*dies_at).max(renewed.dies_at);
@@ -223,8 +225,10 @@ fn renewal(record: &Record, renewed: &RenewedBody, state: &mut State) {
 
 fn closed(record: &Record, becomes: &'static str, state: &mut State, report: &mut Report) {
     match body(record, report) {
-        Some(Closed { dead: true, .. }) => drop(state.open.remove(&record.id())),
-        Some(Closed { dead: false, .. }) => drop(state.open.insert(record.id(), becomes)),
+        Some(Closed { dead: true, .. }) => state.authorisations.closed(record.id()),
+        Some(Closed { dead: false, .. }) => {
+            state.authorisations.is_now(record.id(), record.writer, becomes);
+        }
         None => {}
     }
 }

@@ -4,6 +4,7 @@
 //! a store that was rolled back. Without one it says from when the tail is not proven: whoever can rewrite the whole
 //! file can also drop its newest records together with the checkpoints in it.
 
+mod authorisations;
 mod chains;
 mod orphans;
 mod proofs;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
+use super::authorisations::Authorisations;
 use super::chains::{RecordedBlock, State};
 use super::{At, FindingKind, Report};
 use crate::ledger::error::LedgerError;
@@ -70,7 +71,7 @@ pub(super) fn verify(connection: &Connection, state: &State, report: &mut Report
             report.find(FindingKind::Inserted, At::STORE, format!("no chain holds {what}: {name}"));
         }
     }
-    authorisations(connection, &state.open, report)?;
+    authorisations(connection, &state.authorisations, report)?;
     renewals(connection, &state.renewed, report)?;
     blocks(connection, &state.blocks, report)?;
     signing_keys(connection, &state.keys, report)
@@ -78,7 +79,7 @@ pub(super) fn verify(connection: &Connection, state: &State, report: &mut Report
 
 fn authorisations(
     connection: &Connection,
-    expected: &HashMap<[u8; 16], &'static str>,
+    expected: &Authorisations,
     report: &mut Report,
 ) -> Result<(), LedgerError> {
     let mut select = connection.prepare(
@@ -86,17 +87,17 @@ fn authorisations(
          FROM authorisations a LEFT JOIN decisions d ON d.id = a.decision",
     )?;
     let mut rows = select.query([])?;
-    let mut missing = expected.clone();
+    let mut present = HashSet::new();
     while let Some(row) = rows.next()? {
         let decision: Vec<u8> = row.get(0)?;
-        let expected = <[u8; 16]>::try_from(decision.as_slice()).ok().and_then(|id| missing.remove(&id));
-        if expected != Some(row.get::<_, String>(1)?.as_str()) || !row.get::<_, bool>(2)? {
+        if !expected.agree(&decision, row.get::<_, String>(1)?.as_str()) || !row.get::<_, bool>(2)? {
             let detail = format!("the authorisation {} differs from its chain", name(&decision));
             report.find(FindingKind::Changed, At::STORE, detail);
         }
+        present.insert(decision);
     }
-    for decision in missing.keys() {
-        let detail = format!("the open authorisation {} is gone", name(decision));
+    for decision in expected.missing(&present) {
+        let detail = format!("the open authorisation {} is gone", name(&decision));
         report.find(FindingKind::Missing, At::STORE, detail);
     }
     Ok(())
@@ -159,7 +160,7 @@ fn name(id: &[u8]) -> String {
 
 fn signing_keys(
     connection: &Connection,
-    expected: &HashMap<Vec<u8>, String>,
+    expected: &HashMap<Vec<u8>, HashMap<i64, String>>,
     report: &mut Report,
 ) -> Result<(), LedgerError> {
     let keys = stored_keys(connection)?;
@@ -170,7 +171,8 @@ fn signing_keys(
     }
     for key in &keys {
         let stored = serde_json::to_string(&key.change()).unwrap_or_default();
-        if expected.get(key.kid.as_bytes()) != Some(&stored) {
+        let said = expected.get(key.kid.as_bytes());
+        if !said.is_some_and(|said| said.values().any(|word| *word == stored)) {
             let detail = format!("the signing key {} differs from what was recorded", key.kid);
             report.find(FindingKind::Changed, At::STORE, detail);
         }

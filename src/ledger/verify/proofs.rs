@@ -1,5 +1,7 @@
 //! What says how long the chains must be: later writers, checkpoints in the store, and one kept elsewhere.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::chains::State;
@@ -42,8 +44,8 @@ pub(super) fn verify(
         at: time(claims.at),
         kept_elsewhere: *kept_elsewhere,
     });
-    let head = proof.and_then(|(claims, _)| claims.heads.into_iter().next());
-    report.unproven_since = first_after(connection, head.as_ref())?.map(time);
+    let heads = proof.map(|(claims, _)| claims.heads).unwrap_or_default();
+    report.unproven_since = first_after(connection, &covered(heads, state))?.map(time);
     Ok(())
 }
 
@@ -145,14 +147,36 @@ fn hold(
     Ok(())
 }
 
-/// The time of the first record that `head` and what it vouches for do not cover.
-fn first_after(connection: &Connection, head: Option<&HeadText>) -> Result<Option<i64>, LedgerError> {
-    let (writer, seq) = head.map_or((0, 0), |head| (head.writer, head.seq));
-    Ok(connection
-        .query_row(
-            "SELECT at FROM audit WHERE (writer, seq) > (?1, ?2) ORDER BY writer, seq LIMIT 1",
-            params![writer, seq],
-            |row| row.get(0),
-        )
-        .optional()?)
+/// Up to which record each writer's chain is proven by `heads`: a head proves its own chain, whose first record proves
+/// the chains that it follows.
+fn covered(heads: Vec<HeadText>, state: &State) -> HashMap<i64, i64> {
+    let mut covered = HashMap::new();
+    let mut proven = heads;
+    while let Some(HeadText { writer, seq, .. }) = proven.pop() {
+        let known = covered.get(&writer).copied().unwrap_or(0);
+        if seq <= known {
+            continue;
+        }
+        covered.insert(writer, seq);
+        if known == 0 {
+            let follows = state.witnessed.iter().filter(|(witness, _)| *witness == writer);
+            proven.extend(follows.map(|(_, head)| head.clone()));
+        }
+    }
+    covered
+}
+
+/// The time of the earliest record that is not covered.
+fn first_after(connection: &Connection, covered: &HashMap<i64, i64>) -> Result<Option<i64>, LedgerError> {
+    let mut writers = connection.prepare("SELECT id FROM writers")?;
+    let mut after =
+        connection.prepare("SELECT at FROM audit WHERE writer = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?;
+    let mut earliest: Option<i64> = None;
+    for writer in writers.query_map([], |row| row.get::<_, i64>(0))? {
+        let writer = writer?;
+        let seq = covered.get(&writer).copied().unwrap_or(0);
+        let at = after.query_row(params![writer, seq], |row| row.get(0)).optional()?;
+        earliest = earliest.into_iter().chain(at).min();
+    }
+    Ok(earliest)
 }

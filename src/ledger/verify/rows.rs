@@ -12,8 +12,9 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::kind::{EndAsked, EndedBody};
 use crate::ledger::matching::Keys;
 use crate::ledger::record::Columns;
+use crate::ledger::rows::LeaseColumns;
 use crate::ledger::sqlite::blocks;
-use crate::ledger::sqlite::issue::LeaseColumns;
+use crate::ledger::touched::effects_payload;
 use crate::secret::Fingerprint;
 
 /// Looks rows up, with the frames in memory.
@@ -247,7 +248,7 @@ impl<'c> Rows<'c> {
             rows.iter().all(|(_, leased, _, block)| *block == record.subject && (0..=1).contains(leased));
         let effects =
             rows.iter().map(|(subject, leased, tenant, _)| (id(subject), *leased == 1, tenant.as_str()));
-        let payload = blocks::effects_payload(BlockId::from_bytes(record.id()), effects);
+        let payload = effects_payload(BlockId::from_bytes(record.id()), effects);
         if !fits || payload != record.payload || record.body.is_some() {
             report.find(
                 FindingKind::Changed,

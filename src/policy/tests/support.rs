@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::config::{
     AuditSettings, Config, DenialDetail, FactSource, JwtTarget, Limits, Problems, Role, RoleBudget,
-    ServerSettings, Settings, Severity, SigningSettings, StoreSettings, TargetKind, TelemetrySettings,
+    ServerSettings, Settings, Severity, SigningSettings, StorePlace, StoreSettings, TargetKind,
+    TelemetrySettings,
 };
 use crate::domain::{Operation, Refusal, Ttl};
 use crate::facts::{self, Facts, Input};
@@ -49,9 +50,10 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
+            admin_socket: None,
         },
         store: StoreSettings {
-            sqlite: PathBuf::new(),
+            place: StorePlace::Sqlite(PathBuf::new()),
             key_encryption_key: String::new().into(),
             previous_key_encryption_keys: Vec::new(),
         },

@@ -300,6 +300,48 @@ fn p_15_minting_is_decided_by_roles_alone() {
     tree().edit(MAIN, "[sources.commits]", text).stops("unknown_key", "tollgate.toml:8 operations.mint");
 }
 
+const DATABASE: &str = "postgres = { url = \"postgres://tollgate@db.example/ledger\" }";
+
+/// The base with its ledger in a database.
+fn in_a_database(store: &str) -> super::Tree {
+    let tree = tree().edit(MAIN, "[store]", "admin_socket = \"/run/admin.sock\"\n[store]");
+    tree.edit(MAIN, "sqlite = \"/state/tollgate.sqlite\"", store)
+}
+
+#[test]
+fn a_ledger_in_a_database_needs_a_place_for_the_administration_socket() {
+    let settings = in_a_database(DATABASE).clean().settings;
+    let crate::config::StorePlace::Postgres(place) = &settings.store.place else { panic!("a file") };
+    assert_eq!((place.to_string().as_str(), place.pool), ("postgres://tollgate@db.example:5432/ledger", 8));
+    assert!(place.is_encrypted());
+    assert_eq!(settings.server.admin_socket.unwrap().to_str(), Some("/run/admin.sock"));
+    tree()
+        .edit(MAIN, "sqlite = \"/state/tollgate.sqlite\"", DATABASE)
+        .stops("missing_key", "tollgate.toml:2 server");
+}
+
+#[test]
+fn a_ledger_is_kept_in_one_place() {
+    let both = format!("sqlite = \"/state/tollgate.sqlite\"\n{DATABASE}");
+    in_a_database(&both).stops("two_stores", "tollgate.toml:6 store.sqlite");
+}
+
+#[test]
+fn s_01_the_databases_password_is_shown_nowhere_and_belongs_elsewhere() {
+    let url = |url: &str| in_a_database(&format!("postgres = {{ url = \"{url}\" }}"));
+    url("postgres://tollgate:sentinel@db.example/ledger")
+        .warns("secret_in_file", "tollgate.toml:6 store.postgres.url");
+    let broken = url("mysql://tollgate:sentinel@db.example/ledger");
+    broken.stops("bad_value", "tollgate.toml:6 store.postgres.url");
+    assert!(!broken.one().to_string().contains("sentinel"));
+    let secret = "postgres = { url = \"postgres://t@db.example/l\", password = { env = \"KEK\" }, ca = \"ca.pem\", pool = 3 }";
+    let settings = in_a_database(secret).clean().settings;
+    let crate::config::StorePlace::Postgres(place) = &settings.store.place else { panic!("a file") };
+    assert_eq!(place.password.as_ref().map(ExposeSecret::expose_secret), Some(KEY));
+    assert_eq!((place.pool, place.ca.as_deref()), (3, Some(std::path::Path::new("/etc/tollgate/ca.pem"))));
+    assert!(!format!("{settings:?}").contains(KEY));
+}
+
 /// The base with a webhook `siem` of these lines.
 fn webhook(lines: &str) -> super::Tree {
     let text = format!("[webhooks.siem]\nsecret = {{ env = \"SIEM\" }}\n{lines}\n[sources.commits]");

@@ -4,6 +4,7 @@ pub(crate) mod aws;
 pub(crate) mod bao;
 pub(crate) mod issuer;
 pub(crate) mod job;
+pub(crate) mod postgres;
 pub(crate) mod recorder;
 pub(crate) mod rsyslog;
 
