@@ -106,7 +106,14 @@ async fn s_07_whoever_guesses_lease_secrets_is_limited_by_address() {
     }
     assert_eq!(statuses, [404, 404, 429]);
     // Exchanges have budgets of their own.
-    leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    let answer = site.api().deploy(&site.token()).await;
+    leased(&site, &app, &answer).await;
+    // And so has a heartbeat: refused for what its neighbours did, it would end a lease.
+    let lease = answer.ok();
+    let (id, secret) = (&lease["lease"]["id"], &lease["lease"]["secret"]);
+    let (id, secret) = (id.as_str().unwrap(), secret.as_str().unwrap());
+    assert_eq!(site.api().get(&format!("/v1/leases/{id}"), Some(secret)).await.status, 429);
+    assert_eq!(site.api().post_lease(id, "heartbeat", secret, &json!(null)).await.status, 200);
     app.stop().await;
 }
 

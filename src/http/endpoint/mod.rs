@@ -39,17 +39,18 @@ pub(super) fn lookups() -> Router<Arc<Context>> {
         .route("/v1/leases/{id}", get(leases::get).delete(leases::delete))
         .route("/v1/authorisations", get(lists::authorisations))
         .route("/v1/decisions", get(lists::decisions))
-        .route("/v1/leases/{id}/heartbeat", post(leases::heartbeat))
         .route("/v1/leases/{id}/renew", post(leases::renew))
         .route("/v1/decisions/{id}", get(decisions::get))
         .route("/v1/audit", get(audit::get))
 }
 
-/// What asks for a credential, and what anybody may read. Like look-ups, under the concurrency gate.
+/// What asks for a credential, and what anybody may read. Like look-ups, under the concurrency gate. A heartbeat is among
+/// them: one that is refused for what its neighbours behind one address did would end a lease.
 pub(super) fn exchanges() -> Router<Arc<Context>> {
     Router::new()
         .route("/token", post(token::post))
         .route("/v1/credentials", post(credentials::post))
+        .route("/v1/leases/{id}/heartbeat", post(leases::heartbeat))
         .route("/.well-known/openid-configuration", get(metadata::openid))
         .route("/.well-known/oauth-authorization-server", get(metadata::oauth))
         .route("/jwks", get(metadata::jwks))
