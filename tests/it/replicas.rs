@@ -118,6 +118,16 @@ async fn i_10_two_servers_on_one_database_are_one_broker() {
     // One set of keys, made by whichever came first.
     assert_eq!(api.get("/jwks", None).await.ok(), beside.get("/jwks", None).await.ok());
     assert!(scene.run(&["keys", "list"]).as_array().unwrap().len() >= 4);
+    // Lists are read from the database by whoever may read it.
+    let listed = |arguments: &[&str]| {
+        let done = scene.command(arguments).arg("--config").arg(scene.site.config()).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap().lines().count()
+    };
+    let of_leases = ["live", "ended"].map(|state| listed(&["leases", "--state", state]));
+    assert_eq!(of_leases, [2, 0], "nothing can end these tokens: they live until they expire");
+    assert_eq!(listed(&["audit", "search", "--outcome", "allow"]), 2);
+    assert_eq!(listed(&["audit", "export"]).to_string(), scene.count("audit"));
     scene.is_whole();
 }
 
