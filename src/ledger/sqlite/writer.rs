@@ -197,6 +197,8 @@ impl Writer {
         let mut next = Some(first);
         for _ in 0..MOMENTS {
             let before = works.len();
+            // Not before the moment is over: what is taken after the last one would be in no batch.
+            next = next.or_else(|| messages.try_recv().ok());
             while let Some(message) = next {
                 match message {
                     Message::Work(work) => works.push(work),
@@ -210,7 +212,6 @@ impl Writer {
                 break;
             }
             std::thread::sleep(MOMENT);
-            next = messages.try_recv().ok();
         }
         works
     }

@@ -221,3 +221,22 @@ async fn used_tokens_and_keys_are_forgotten_once_dead() {
     }
     assert_eq!(left(&bench), 300);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_while_a_batch_is_gathered_is_in_one() {
+    let bench = Bench::new();
+    // So many under way that no batch is ever large enough: each is gathered to its last moment.
+    let _under_way: Vec<_> = (0..10_000).map(|_| bench.ledger.begin()).collect();
+    let tasks: Vec<_> = (0..400_u64)
+        .map(|n| {
+            let (ledger, planned) = (bench.ledger.clone(), bench.planned(&n.to_string(), None));
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(n * 50)).await;
+                ledger.authorise(planned).await.map(drop).map_err(|(_, why)| why.code)
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), Ok(()));
+    }
+}
