@@ -41,9 +41,11 @@ pub(super) fn check(token: &SecretString) -> Result<(), Refusal> {
         return Err(Refusal::new(Code::TokenTooLarge, message));
     }
     let fits = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+        byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
     };
-    if token.is_empty() || !token.bytes().all(fits) { Err(malformed()) } else { Ok(()) }
+    // No way out in the middle: so many bytes at once are compared as the processor can.
+    let all_fit = token.bytes().fold(true, |so_far, byte| so_far & fits(byte));
+    if token.is_empty() || !all_fit { Err(malformed()) } else { Ok(()) }
 }
 
 /// The lease secret of the request. A text that cannot be one is answered like a wrong one.

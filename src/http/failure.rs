@@ -2,10 +2,8 @@
 //!
 //! [`Refusal::detail`] is never serialised here: it belongs to the record.
 
-use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -134,8 +132,7 @@ struct Problem<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
+    instance: String,
     #[serde(flatten)]
     members: Members<'a>,
 }
@@ -174,7 +171,7 @@ struct Members<'a> {
 
 /// Who reads the failure, by the path that was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Surface {
+pub(super) enum Surface {
     /// Problem details.
     Problem,
     /// The OAuth token endpoint.
@@ -184,7 +181,7 @@ enum Surface {
 }
 
 impl Surface {
-    fn of(path: &str) -> Self {
+    pub(super) fn of(path: &str) -> Self {
         match path {
             "/token" => Self::Token,
             "/v1/events" => Self::Event,
@@ -193,13 +190,10 @@ impl Surface {
     }
 }
 
-/// Gives every [`Failure`] below its status, headers and body.
-pub(super) async fn render(request: Request, next: Next) -> Response {
-    let surface = Surface::of(request.uri().path());
-    let id = request.extensions().get::<RequestId>().cloned();
-    let mut response = next.run(request).await;
+/// Gives a [`Failure`] its status, headers and body.
+pub(super) fn render(mut response: Response, surface: Surface, id: &RequestId) -> Response {
     let Some(failure) = response.extensions().get::<Failure>().cloned() else { return response };
-    let (status, kind, body) = written(&failure, surface, id.as_ref());
+    let (status, kind, body) = written(&failure, surface, id);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     advise(&failure, status, response.headers_mut());
@@ -210,7 +204,7 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
 fn written(
     failure: &Failure,
     surface: Surface,
-    id: Option<&RequestId>,
+    id: &RequestId,
 ) -> (StatusCode, &'static str, Vec<u8>) {
     let code = failure.code();
     let Told { message, fix, next, reasons } = failure.told();
@@ -225,7 +219,7 @@ fn written(
     let (kind, body) = match surface {
         Surface::Problem => {
             let kind = format!("urn:tollgate:problem:{code}");
-            let instance = id.map(|id| format!("urn:tollgate:request:{id}"));
+            let instance = format!("urn:tollgate:request:{id}");
             let status = status.as_u16();
             let problem = Problem { kind, title, status, detail: message, instance, members };
             ("application/problem+json", serde_json::to_vec(&problem))

@@ -1,12 +1,9 @@
 //! Headers on every answer. There is deliberately no CORS: no web page of another origin may read an answer.
 
-use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, Entry, PRAGMA, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 const ALWAYS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -15,9 +12,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// Adds the security headers, and `no-store` with its older name (RFC 6749, section 5.1) unless an endpoint said what may be cached.
-pub(super) async fn harden(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+pub(super) fn harden(headers: &mut HeaderMap) {
     for (name, value) in ALWAYS {
         headers.insert(name, value);
     }
@@ -25,5 +20,4 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
         entry.insert(HeaderValue::from_static("no-store"));
         headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     }
-    response
 }

@@ -60,24 +60,20 @@ impl Gate {
             timeout: limits.request_timeout,
         }
     }
-}
 
-/// Runs the request if there is room, and sheds it at once otherwise: a queue would only make everybody late.
-pub(super) async fn admit(
-    State(gate): State<Gate>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
-    if gate.permits.available_permits() == 0 {
-        return Err(shed());
+    /// Runs the request if there is room, and sheds it at once otherwise: a queue would only make everybody late.
+    pub(super) async fn admit(&self, request: Request, next: Next) -> Result<Response, Failure> {
+        if self.permits.available_permits() == 0 {
+            return Err(shed());
+        }
+        let (request, _held) = match body::buffer(request, self.body_bytes, &self.room).await {
+            Ok(buffered) => buffered,
+            Err(refusal) if refusal.code == Code::Overloaded => return Err(shed()),
+            Err(refusal) => return Err(Failure::request(refusal)),
+        };
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| shed())?;
+        run(self.timeout, Some(permit), request, next).await
     }
-    let (request, _held) = match body::buffer(request, gate.body_bytes, &gate.room).await {
-        Ok(buffered) => buffered,
-        Err(refusal) if refusal.code == Code::Overloaded => return Err(shed()),
-        Err(refusal) => return Err(Failure::request(refusal)),
-    };
-    let permit = Arc::clone(&gate.permits).try_acquire_owned().map_err(|_| shed())?;
-    run(gate.timeout, Some(permit), request, next).await
 }
 
 fn shed() -> Failure {

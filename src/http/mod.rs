@@ -118,9 +118,7 @@ pub struct Listeners {
 fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
     let gate = limits::Gate::new(&context.limits);
     let behind = |routes: Router<Arc<Context>>, gate: limits::Gate| {
-        routes
-            .layer(from_fn_with_state(gate, limits::admit))
-            .layer(from_fn_with_state(Arc::clone(&context), turned_away::count))
+        routes.layer(from_fn_with_state((Arc::clone(&context), gate), turned_away::admit))
     };
     let budgeted = from_fn_with_state(Arc::clone(&context), turned_away::admit_peer);
     let api = behind(endpoint::exchanges().merge(endpoint::lookups().layer(budgeted)), gate.clone());
@@ -136,13 +134,12 @@ fn operators(context: Arc<Context>) -> Router {
     shell(operations).with_state(context)
 }
 
-/// What every answer passes, whatever the path: fallbacks, rendered failures, security headers, the log line.
+/// What every answer passes, whatever the path: fallbacks, rendered failures, security headers, the log line. One layer
+/// does the last three: each would copy the routes and box a future, for every request.
 fn shell<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
         .fallback(endpoint::not_found)
         .method_not_allowed_fallback(endpoint::method_not_allowed)
-        .layer(from_fn(failure::render))
-        .layer(from_fn(headers::harden))
         .layer(from_fn(observe::observe))
 }
 

@@ -18,7 +18,8 @@ use axum::response::Response;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::failure::Failure;
+use super::failure::{self, Failure, Surface};
+use super::headers;
 use super::peer::Peer;
 use crate::clock::random_bytes;
 use crate::domain::{DecisionId, PrincipalKey};
@@ -39,6 +40,12 @@ impl RequestId {
         let bytes: [u8; 16] = random_bytes().unwrap_or_default();
         Self(format!("{:032x}", u128::from_be_bytes(bytes)).into())
     }
+
+    /// An id that a test can compare.
+    #[cfg(test)]
+    pub(super) fn named(id: &str) -> Self {
+        Self(id.into())
+    }
 }
 
 impl fmt::Display for RequestId {
@@ -56,13 +63,16 @@ pub(super) struct Noted {
     pub(super) principal: Option<PrincipalKey>,
 }
 
-/// Names, times, counts and logs a request.
+/// Names, times, counts and logs a request, and gives its answer the form and the headers that every answer has.
 pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let id = RequestId::generate();
     request.extensions_mut().insert(id.clone());
     let running = Running::start(&request, id.clone());
     let span = tracing::info_span!("http", request = %id);
-    let mut response = next.run(request).instrument(span).await;
+    let surface = Surface::of(request.uri().path());
+    let response = next.run(request).instrument(span).await;
+    let mut response = failure::render(response, surface, &id);
+    headers::harden(response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
@@ -32,7 +32,8 @@ fn wrapped(routes: Router, limits: &Limits) -> Router {
     let gate = limits::Gate::new(limits);
     let probes = Router::new().route("/livez", get(|| async { "ok" }));
     let probes = probes.layer(from_fn_with_state(gate.clone(), limits::contain));
-    shell(routes.layer(from_fn_with_state(gate, limits::admit)).merge(probes))
+    let admit = |State(gate): State<limits::Gate>, request, next| async move { gate.admit(request, next).await };
+    shell(routes.layer(from_fn_with_state(gate, admit)).merge(probes))
 }
 
 async fn send(router: &Router, request: Request) -> (StatusCode, HeaderMap, String) {

@@ -5,19 +5,24 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::Context;
 use super::failure::Failure;
+use super::limits::Gate;
 use super::peer::Peer;
 
-/// Counts the failure of a request that has no decision of its own.
-pub(super) async fn count(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+/// Admits a request by `gate`, and counts its failure if it has no decision of its own.
+pub(super) async fn admit(
+    State((context, gate)): State<(Arc<Context>, Gate)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     // Forwarding headers that cannot be read are refused below; then the connection itself is the source.
     let peer = || parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
     let source_ip = context.source_ip(&parts).unwrap_or_else(|_| peer());
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let response = gate.admit(Request::from_parts(parts, body), next).await.into_response();
     if let Some(failure) = response.extensions().get::<Failure>()
         && failure.decision().is_none()
     {

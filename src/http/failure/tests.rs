@@ -1,5 +1,6 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::Request;
 use axum::routing::any;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -20,11 +21,10 @@ fn denial() -> Denied {
 }
 
 async fn answer(path: &'static str, failure: Failure) -> (StatusCode, HeaderMap, String) {
-    let router: Router = Router::new()
-        .route(path, any(move || async move { failure }))
-        .layer(axum::middleware::from_fn(render));
+    let router: Router = Router::new().route(path, any(move || async move { failure }));
     let request = Request::builder().uri(path).body(Body::empty()).unwrap();
     let response = router.oneshot(request).await.unwrap();
+    let response = render(response, Surface::of(path), &RequestId::named("the-request"));
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 64 * 1024).await.unwrap();
     (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
