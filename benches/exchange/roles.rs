@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use secrecy::SecretString;
 use tollgate::broker::Outcome;
+use tollgate::identity::Evidence;
 
 use crate::report::Roles;
 use crate::signer::Signer;
@@ -60,7 +60,7 @@ pub(crate) async fn exchange_loop(folder: &Path) -> Fallible<()> {
     let app = start(&folder.join("config")).await?;
     let ask = steps::ask()?;
     for token in std::fs::read_to_string(folder.join("tokens"))?.lines() {
-        match app.broker().exchange(SecretString::from(token), ask.clone()).await {
+        match app.broker().exchange(Evidence::from(token.to_owned()), ask.clone()).await {
             Ok(Outcome::Leased(_)) => {}
             Ok(Outcome::WouldAllow(_)) => return Err("not asked for a dry run".into()),
             Err(denied) => return Err(denied.refusal.message.into()),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use secrecy::SecretString;
 use tollgate::broker::Loaded;
 use tollgate::clock::random_bytes;
 use tollgate::domain::{Ask, DecisionId};
+use tollgate::identity::Evidence;
 use tollgate::ledger::Ledger;
 use tollgate::policy::Decision;
 
@@ -26,7 +26,7 @@ const RAW: u32 = 2_000;
 pub(crate) async fn measure(site: &Site, rsa: &Signer, ec: &Signer) -> Fallible<Steps> {
     site.trust(ec)?;
     let app = start(&site.config()).await?;
-    let tokens = secret(site.tokens(ec, EXCHANGES)?);
+    let tokens = evidence(site.tokens(ec, EXCHANGES)?);
     let es256 = verify(&app.broker().loaded(), &tokens).await?;
     app.stop().await;
 
@@ -38,7 +38,7 @@ pub(crate) async fn measure(site: &Site, rsa: &Signer, ec: &Signer) -> Fallible<
     let mut best = Round::WORST;
     let mut rs256 = f64::INFINITY;
     for _ in 0..cpu::rounds() {
-        let tokens = secret(site.tokens(rsa, EXCHANGES)?);
+        let tokens = evidence(site.tokens(rsa, EXCHANGES)?);
         rs256 = rs256.min(verify(&loaded, &tokens).await?);
         best = best.min(Round::run(&loaded, ledger, &tokens).await?);
     }
@@ -67,11 +67,11 @@ pub(crate) async fn measure(site: &Site, rsa: &Signer, ec: &Signer) -> Fallible<
     })
 }
 
-fn secret(tokens: Vec<String>) -> Vec<SecretString> {
-    tokens.into_iter().map(SecretString::from).collect()
+fn evidence(tokens: Vec<String>) -> Vec<Evidence> {
+    tokens.into_iter().map(Evidence::from).collect()
 }
 
-async fn verify(loaded: &Loaded, tokens: &[SecretString]) -> Fallible<f64> {
+async fn verify(loaded: &Loaded, tokens: &[Evidence]) -> Fallible<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..cpu::rounds() {
         let before = cpu::of_thread();
@@ -144,7 +144,7 @@ impl Round {
     }
 
     /// Takes every token through the path, all of them through one step before any goes on to the next.
-    async fn run(loaded: &Loaded, ledger: &Ledger, tokens: &[SecretString]) -> Fallible<Self> {
+    async fn run(loaded: &Loaded, ledger: &Ledger, tokens: &[Evidence]) -> Fallible<Self> {
         let mut callers = Vec::with_capacity(tokens.len());
         for token in tokens {
             callers.push(loaded.identity.authenticate(token).await.map_err(|refusal| refusal.message)?);

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::OptionFuture;
-use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -28,7 +27,7 @@ use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
 use crate::domain::{Ask, Code, DecisionId, Refusal};
 use crate::facts::{Facts, Gatherer};
-use crate::identity::{Caller, Identity};
+use crate::identity::{Caller, Evidence, Identity};
 use crate::lease;
 use crate::ledger::{AskedFor, Authorised, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
@@ -110,13 +109,13 @@ impl Broker {
     ///
     /// # Errors
     /// [`Denied`], recorded.
-    pub async fn exchange(self: &Arc<Self>, token: SecretString, ask: Ask) -> Result<Outcome, Denied> {
+    pub async fn exchange(self: &Arc<Self>, evidence: Evidence, ask: Ask) -> Result<Outcome, Denied> {
         let decision = new_decision(&self.clock, random_bytes())?;
         let broker = Arc::clone(self);
         let span = telemetry::exchange_span(decision, ask.trace_parent);
         let path = async move {
             let _counted = broker.ledger.begin();
-            broker.path(decision, &token, ask).await
+            broker.path(decision, &evidence, ask).await
         };
         let path = path.instrument(span.clone());
         let outcome = match self.in_flight.spawn(path).await {
@@ -143,9 +142,9 @@ impl Broker {
         self.ledger.refuse(Refused::Unidentified { source_ip }, decision, refusal).await;
     }
 
-    async fn path(&self, decision: DecisionId, token: &SecretString, ask: Ask) -> Result<Outcome, Refusal> {
+    async fn path(&self, decision: DecisionId, evidence: &Evidence, ask: Ask) -> Result<Outcome, Refusal> {
         let loaded = self.loaded.load_full();
-        let (facts, _place) = self.look(&loaded, decision, token, &ask).await?;
+        let (facts, _place) = self.look(&loaded, decision, evidence, &ask).await?;
         fail::fail_point!("after_facts");
         let role = Arc::clone(facts.role());
         telemetry::exchange_is_for(&role.name, &role.tenant);
@@ -177,10 +176,10 @@ impl Broker {
         &self,
         loaded: &Loaded,
         decision: DecisionId,
-        token: &SecretString,
+        evidence: &Evidence,
         ask: &Ask,
     ) -> Result<(Facts, Admitted), Refusal> {
-        let caller = match Step::Authenticate.run(loaded.identity.authenticate(token)).await {
+        let caller = match Step::Authenticate.run(loaded.identity.authenticate(evidence)).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 let who = Refused::Unidentified { source_ip: ask.source_ip };

@@ -1,22 +1,21 @@
 //! The path of a request for anything else than a credential: authenticate, gather, decide, record.
 
-use secrecy::SecretString;
-
 use super::{Broker, Denied, new_decision};
 use crate::clock::random_bytes;
 use crate::domain::{DecisionId, OperationAsk, Refusal};
+use crate::identity::Evidence;
 use crate::ledger::{AskedFor, Permitted, Refused};
 use crate::policy::{Permit, Verdict};
 
 impl Broker {
-    /// Decides whether the identity of `token` may do what `ask` says, and records the decision. Does nothing else: what
+    /// Decides whether the identity that `evidence` proves may do what `ask` says, and records the decision. Does nothing else: what
     /// is permitted is done with what this gives.
     ///
     /// # Errors
     /// [`Denied`], recorded: `not_allowed` for an operation that no package decides.
-    pub async fn operate(&self, token: &SecretString, ask: &OperationAsk) -> Result<Permitted, Denied> {
+    pub async fn operate(&self, evidence: &Evidence, ask: &OperationAsk) -> Result<Permitted, Denied> {
         let decision = new_decision(&self.clock, random_bytes())?;
-        let permitted = match self.permit(decision, token, ask).await {
+        let permitted = match self.permit(decision, evidence, ask).await {
             Ok(permit) => self.ledger.note_permit(permit).await,
             Err(refusal) => Err(refusal),
         };
@@ -27,11 +26,11 @@ impl Broker {
     pub(super) async fn permit(
         &self,
         decision: DecisionId,
-        token: &SecretString,
+        evidence: &Evidence,
         ask: &OperationAsk,
     ) -> Result<Permit, Refusal> {
         let loaded = self.loaded();
-        let caller = match loaded.identity.authenticate(token).await {
+        let caller = match loaded.identity.authenticate(evidence).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 let who = Refused::Unidentified { source_ip: ask.source_ip };

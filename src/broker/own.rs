@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,7 +12,7 @@ use crate::config::Role;
 use crate::domain::{
     Code, DecisionId, IssuerName, LeaseId, Operation, OperationAsk, Reason, Refusal, RoleName, ScopeName, Ttl,
 };
-use crate::identity::Caller;
+use crate::identity::{Caller, Evidence};
 use crate::lease;
 use crate::ledger::{Claim, DecisionRecord, Ending, LeaseStatus, ToEnd};
 use crate::secret::LeaseSecret;
@@ -101,22 +100,22 @@ impl Broker {
         self.limiter.peer(address)
     }
 
-    /// Who `token` is, and which roles it may see. Uses the token up for nothing.
+    /// Who `evidence` proves, and which roles it may see. Uses a token up for nothing.
     ///
     /// # Errors
     /// One of the `token_*`, `issuer_*` and `identity_*` codes; `rate_limited`.
-    pub async fn whoami(&self, token: &SecretString) -> Result<Whoami, Refusal> {
+    pub async fn whoami(&self, evidence: &Evidence) -> Result<Whoami, Refusal> {
         let loaded = self.loaded();
-        let caller = loaded.identity.authenticate(token).await?;
+        let caller = loaded.identity.authenticate(evidence).await?;
         self.limiter.look_up(caller.principal())?;
         let roles = loaded.config.roles.values().filter(|role| sees(&caller, role)).cloned().collect();
         Ok(Whoami { caller, roles })
     }
 
-    /// The role `name`, if there is one that the identity of `token` may see.
-    pub async fn visible_role(&self, token: &SecretString, name: &RoleName) -> Option<Arc<Role>> {
+    /// The role `name`, if there is one that whom `evidence` proves may see.
+    pub async fn visible_role(&self, evidence: &Evidence, name: &RoleName) -> Option<Arc<Role>> {
         let loaded = self.loaded();
-        let caller = loaded.identity.authenticate(token).await.ok()?;
+        let caller = loaded.identity.authenticate(evidence).await.ok()?;
         loaded.config.roles.get(name).filter(|role| sees(&caller, role)).cloned()
     }
 
@@ -169,15 +168,15 @@ impl Broker {
     /// A decision: one's own, told as it was, or by `decision.read` any of the tenants within reach, whole.
     ///
     /// # Errors
-    /// A refusal of the token; `rate_limited`; `decision_unknown`, for an unknown decision and one out of reach alike;
+    /// A refusal of the evidence; `rate_limited`; `decision_unknown`, for an unknown decision and one out of reach alike;
     /// `store_unavailable`.
     pub async fn decision(
         &self,
-        token: &SecretString,
+        evidence: &Evidence,
         id: DecisionId,
         source_ip: Option<IpAddr>,
     ) -> Result<Read, Refusal> {
-        let caller = self.loaded().identity.authenticate(token).await?;
+        let caller = self.loaded().identity.authenticate(evidence).await?;
         self.limiter.look_up(caller.principal())?;
         let record = self.ledger.decision(id).await.map_err(|error| {
             Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
@@ -196,7 +195,7 @@ impl Broker {
             filter: [("decision", id.to_string())].into(),
             source_ip,
         };
-        let reachable = self.reach(token, &ask).await?;
+        let reachable = self.reach(evidence, &ask).await?;
         record
             .filter(|record| reachable.is_some_and(|permitted| permitted.tenants().include(&record.tenant)))
             .map(|record| Read::Whole(Box::new(record)))

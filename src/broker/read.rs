@@ -1,26 +1,25 @@
 //! Lists for those whom policy lets look: decided page by page, recorded once per reading.
 
-use secrecy::SecretString;
-
 use super::{Broker, Denied, new_decision};
 use crate::clock::random_bytes;
 use crate::domain::OperationAsk;
+use crate::identity::Evidence;
 use crate::ledger::{Reading, Refused};
 
 impl Broker {
-    /// Decides whether the identity of `token` may read what `ask` means, and begins the reading, or goes on with the one
+    /// Decides whether whom `evidence` proves may read what `ask` means, and begins the reading, or goes on with the one
     /// that `cursor` belongs to.
     ///
     /// # Errors
     /// [`Denied`], recorded; `request_malformed` for a cursor of another reading.
     pub async fn read(
         &self,
-        token: &SecretString,
+        evidence: &Evidence,
         ask: &OperationAsk,
         cursor: Option<&str>,
     ) -> Result<Reading, Denied> {
         let decision = new_decision(&self.clock, random_bytes())?;
-        let reading = match self.permit(decision, token, ask).await {
+        let reading = match self.permit(decision, evidence, ask).await {
             Ok(permit) => match self.ledger.read(permit, ask, cursor).await {
                 Ok(reading) => Ok(reading),
                 Err((Some(permit), refusal)) => {

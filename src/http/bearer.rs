@@ -5,6 +5,7 @@ use axum::http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::{Code, Refusal};
+use crate::identity::Evidence;
 use crate::secret::LeaseSecret;
 
 /// Longest token, in bytes; checked before anything is decoded.
@@ -62,7 +63,7 @@ pub(super) enum LeaseProof {
     /// Its own secret.
     Holder(LeaseSecret),
     /// An identity, whose rights policy knows.
-    Operator(SecretString),
+    Operator(Evidence),
 }
 
 /// What the request proves its right over a lease with. A text that begins like a lease secret is one, or a wrong one.
@@ -74,7 +75,7 @@ pub(super) fn lease_proof(headers: &HeaderMap) -> Result<LeaseProof, Refusal> {
     if token.expose_secret().starts_with(LeaseSecret::PREFIX) {
         return lease_secret(headers).map(LeaseProof::Holder);
     }
-    Ok(LeaseProof::Operator(token))
+    Ok(LeaseProof::Operator(token.into()))
 }
 
 fn missing() -> Refusal {

@@ -201,11 +201,7 @@ pub(super) fn render(mut response: Response, surface: Surface, id: &RequestId) -
     response
 }
 
-fn written(
-    failure: &Failure,
-    surface: Surface,
-    id: &RequestId,
-) -> (StatusCode, &'static str, Vec<u8>) {
+fn written(failure: &Failure, surface: Surface, id: &RequestId) -> (StatusCode, &'static str, Vec<u8>) {
     let code = failure.code();
     let Told { message, fix, next, reasons } = failure.told();
     let status = match surface {

@@ -16,6 +16,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod event_error;
+mod evidence;
 mod failure;
 mod fields;
 mod form;

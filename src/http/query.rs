@@ -8,12 +8,12 @@ use std::str::FromStr;
 
 use axum::http::request::Parts;
 use jiff::Timestamp;
-use secrecy::SecretString;
 
 use super::fields::{malformed, shown};
 use super::form::Form;
-use super::{bearer, failure::Failure};
+use super::{evidence, failure::Failure};
 use crate::domain::{Code, Operation, OperationAsk, Refusal, TenantName};
+use crate::identity::Evidence;
 use crate::ledger::{AuditFrom, MAX_PAGE, Search};
 
 /// Entries of a page whose size nobody named.
@@ -24,7 +24,7 @@ const OUTCOMES: [&str; 3] = ["allow", "would_allow", "permit"];
 
 /// What a list is asked for.
 pub(super) struct Asked {
-    pub(super) token: SecretString,
+    pub(super) evidence: Evidence,
     pub(super) ask: OperationAsk,
     pub(super) search: Search,
     pub(super) from: AuditFrom,
@@ -45,14 +45,14 @@ impl Asked {
     /// # Errors
     /// `token_*` without a bearer; `request_malformed`, `duplicate_parameter`, `name_invalid`.
     pub(super) fn read(parts: &Parts, source_ip: Option<IpAddr>, list: &List) -> Result<Self, Failure> {
-        let token = bearer::token(&parts.headers).map_err(Failure::request)?;
+        let evidence = evidence::of(parts).map_err(Failure::request)?;
         let query = parts.uri.query().unwrap_or_default();
-        let mut asked = Self::parse(query, list, token).map_err(Failure::request)?;
+        let mut asked = Self::parse(query, list, evidence).map_err(Failure::request)?;
         asked.ask.source_ip = source_ip;
         Ok(asked)
     }
 
-    fn parse(query: &str, list: &List, token: SecretString) -> Result<Self, Refusal> {
+    fn parse(query: &str, list: &List, evidence: Evidence) -> Result<Self, Refusal> {
         let mut form = Form::parse(query.as_bytes())?;
         let mut reader = Reader { form: &mut form, filter: BTreeMap::from([("list", list.name.to_owned())]) };
         let tenant: Option<TenantName> = reader.take("tenant")?;
@@ -82,7 +82,7 @@ impl Asked {
         let cursor = form.take("cursor");
         form.finish()?;
         let ask = OperationAsk { operation: list.operation, tenant, filter, source_ip: None };
-        Ok(Self { token, ask, search, from, limit, cursor })
+        Ok(Self { evidence, ask, search, from, limit, cursor })
     }
 }
 

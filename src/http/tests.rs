@@ -32,7 +32,8 @@ fn wrapped(routes: Router, limits: &Limits) -> Router {
     let gate = limits::Gate::new(limits);
     let probes = Router::new().route("/livez", get(|| async { "ok" }));
     let probes = probes.layer(from_fn_with_state(gate.clone(), limits::contain));
-    let admit = |State(gate): State<limits::Gate>, request, next| async move { gate.admit(request, next).await };
+    let admit =
+        |State(gate): State<limits::Gate>, request, next| async move { gate.admit(request, next).await };
     shell(routes.layer(from_fn_with_state(gate, admit)).merge(probes))
 }
 

@@ -10,6 +10,7 @@ mod discovery;
 mod entry;
 mod error;
 mod event;
+mod evidence;
 mod extra;
 mod jwks;
 mod keys;
@@ -26,13 +27,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
 pub use caller::{Attributes, Caller};
 pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
+pub use evidence::Evidence;
 
 use crate::clock::Clock;
 use crate::config::Issuer;
@@ -112,12 +114,12 @@ impl Identity {
         self.entries.key_ages()
     }
 
-    /// Verifies `token`, reads it through its issuer's profile, and admits it.
+    /// Verifies the evidence's token, reads it through its issuer's profile, and admits it.
     ///
     /// # Errors
     /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes.
-    pub async fn authenticate(&self, token: &SecretString) -> Result<Caller, Refusal> {
-        let unverified = Unverified::parse(token.expose_secret())?;
+    pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
+        let unverified = Unverified::parse(evidence.token.expose_secret())?;
         let entry = self.entries.select(&unverified)?;
         let key = entry.key(&unverified).await?;
         let token = unverified.fingerprint();

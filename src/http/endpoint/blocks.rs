@@ -19,8 +19,8 @@ use crate::domain::{
 };
 use crate::http::Context;
 use crate::http::answer::json;
-use crate::http::bearer;
 use crate::http::body::{self, MediaType};
+use crate::http::evidence;
 use crate::http::failure::Failure;
 use crate::http::fields::{Fields, malformed};
 use crate::http::json::object;
@@ -54,11 +54,11 @@ async fn permitted(
     tenant: Option<TenantName>,
     filter: BTreeMap<&'static str, String>,
 ) -> Result<Permitted, Failure> {
-    let token = bearer::token(&parts.headers).map_err(Failure::request)?;
+    let evidence = evidence::of(parts).map_err(Failure::request)?;
     let source_ip = context.source_ip(parts)?;
     let ask = OperationAsk { operation: Operation::Block, tenant, filter, source_ip };
     let denied = |denied| Failure::denied(denied, context.denials());
-    context.broker.operate(&token, &ask).await.map_err(denied)
+    context.broker.operate(&evidence, &ask).await.map_err(denied)
 }
 
 fn noted(mut response: Response, permitted: &Permitted) -> Response {

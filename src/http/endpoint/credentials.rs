@@ -17,7 +17,7 @@ use crate::http::body::{self, MediaType};
 use crate::http::failure::Failure;
 use crate::http::fields::{self, Fields, MAX_DECLARED, invalid_name, malformed, shown};
 use crate::http::json::object;
-use crate::http::{Context, bearer};
+use crate::http::{Context, evidence};
 use crate::ledger::Leased;
 
 /// Makes a retry safe: draft-ietf-httpapi-idempotency-key-header.
@@ -46,13 +46,13 @@ struct DryRunAnswer<'a> {
 pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let source_ip = context.source_ip(&parts)?;
-    let token = bearer::token(&parts.headers).map_err(Failure::request)?;
+    let evidence = evidence::of(&parts).map_err(Failure::request)?;
     let body = body::read(&parts.headers, body, MediaType::Json, context.limits.body_bytes);
     let body = body.await.map_err(Failure::request)?;
     let mut ask = ask(&parts.headers, &body, source_ip).map_err(Failure::request)?;
     ask.trace_parent = context.trace_parent(&parts);
     let denied = |denied| Failure::denied(denied, context.denials());
-    match context.broker.exchange(token, ask).await.map_err(denied)? {
+    match context.broker.exchange(evidence, ask).await.map_err(denied)? {
         Outcome::Leased(leased) => Ok(note(json(&answer(&leased))?, leased.grant())),
         Outcome::WouldAllow(grant) => {
             let would = DryRunAnswer { grant: GrantAnswer::of(&grant, None), dry_run: true };

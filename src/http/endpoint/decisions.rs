@@ -15,7 +15,7 @@ use crate::config::DenialDetail;
 use crate::domain::{Code, DecisionId, ScopeName, Ttl};
 use crate::http::Context;
 use crate::http::answer::json;
-use crate::http::bearer;
+use crate::http::evidence;
 use crate::http::failure::{Failure, ToldReason, told_reasons};
 use crate::http::observe::Noted;
 
@@ -61,12 +61,12 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let token = bearer::token(&parts.headers).map_err(Failure::request)?;
+    let evidence = evidence::of(&parts).map_err(Failure::request)?;
     let id = id(path, Code::DecisionUnknown).map_err(Failure::request)?;
     let shown = context.denials();
     let refused = |refusal| Failure::refused(refusal, shown);
     let source_ip = context.source_ip(&parts)?;
-    let mut response = match context.broker.decision(&token, id, source_ip).await.map_err(refused)? {
+    let mut response = match context.broker.decision(&evidence, id, source_ip).await.map_err(refused)? {
         Read::Own(recorded) => json(&answer(&recorded, shown))?,
         Read::Whole(record) => json(&record)?,
     };

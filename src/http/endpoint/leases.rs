@@ -60,9 +60,9 @@ pub(super) async fn get(
             let view = context.broker.lease_status(id, &secret).await.map_err(refused)?;
             answer(&view, context.clock.now())
         }
-        LeaseProof::Operator(token) => {
+        LeaseProof::Operator(evidence) => {
             let source_ip = context.source_ip(&parts)?;
-            entry(&context.broker.read_lease(&token, id, source_ip).await.map_err(refused)?)
+            entry(&context.broker.read_lease(&evidence, id, source_ip).await.map_err(refused)?)
         }
     }
 }
@@ -128,9 +128,9 @@ pub(super) async fn delete(
             let view = context.broker.end_lease(id, secret).await.map_err(refused)?;
             answer(&view, context.clock.now())
         }
-        LeaseProof::Operator(token) => {
+        LeaseProof::Operator(evidence) => {
             let source_ip = context.source_ip(&parts)?;
-            entry(&context.broker.end_lease_of_other(token, id, source_ip).await.map_err(refused)?)
+            entry(&context.broker.end_lease_of_other(evidence, id, source_ip).await.map_err(refused)?)
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::http::body::{self, MediaType};
 use crate::http::failure::Failure;
 use crate::http::fields::{self, MAX_DECLARED, invalid_name, malformed};
 use crate::http::form::Form;
+use crate::identity::Evidence;
 
 /// The one grant type.
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -45,7 +46,7 @@ const ROLE_URN: &str = "urn:tollgate:role:";
 
 /// A request for an exchange, read.
 struct Exchange {
-    token: SecretString,
+    evidence: Evidence,
     ask: Ask,
     wanted: Option<TokenKind>,
 }
@@ -58,11 +59,11 @@ pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) 
     let loaded = context.broker.loaded();
     let role_of = |name: &RoleName| loaded.config.roles.get(name).map(Arc::as_ref);
     let exchange = exchange(&parts.headers, form, source_ip, role_of).map_err(Failure::request)?;
-    let Exchange { token, mut ask, wanted } = exchange;
+    let Exchange { evidence, mut ask, wanted } = exchange;
     ask.trace_parent = context.trace_parent(&parts);
-    check_wanted(&context, &token, &ask.role, wanted).await?;
+    check_wanted(&context, &evidence, &ask.role, wanted).await?;
     let denied = |denied| Failure::denied(denied, context.denials());
-    match context.broker.exchange(token, ask).await.map_err(denied)? {
+    match context.broker.exchange(evidence, ask).await.map_err(denied)? {
         Outcome::Leased(leased) => {
             let answer = answer::TokenAnswer::of(&leased, wanted, context.clock.now());
             Ok(note(json(&answer)?, leased.grant()))
@@ -75,12 +76,12 @@ pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) 
 /// for everybody else the exchange itself answers that there is no such role (S-13).
 async fn check_wanted(
     context: &Context,
-    token: &SecretString,
+    evidence: &Evidence,
     role: &RoleName,
     wanted: Option<TokenKind>,
 ) -> Result<(), Failure> {
     let Some(wanted) = wanted else { return Ok(()) };
-    match context.broker.visible_role(token, role).await {
+    match context.broker.visible_role(evidence, role).await {
         Some(role) if !wanted.is_given_by(&role) => {
             let given = TokenKind::given_by(&role).as_str();
             let message = format!("requested_token_type: this role gives {given}");
@@ -114,7 +115,7 @@ fn exchange<'a>(
         trace_parent: None,
         role,
     };
-    Ok(Exchange { token, ask, wanted })
+    Ok(Exchange { evidence: token.into(), ask, wanted })
 }
 
 fn check_grant_type(form: &mut Form) -> Result<(), Refusal> {

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::http::Context;
 use crate::http::answer::json;
-use crate::http::bearer;
+use crate::http::evidence;
 use crate::http::failure::Failure;
 use crate::http::observe::Noted;
 
@@ -49,9 +49,10 @@ struct RoleAnswer<'a> {
 }
 
 pub(super) async fn get(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Failure> {
-    let token = bearer::token(request.headers()).map_err(Failure::request)?;
+    let (parts, _) = request.into_parts();
+    let evidence = evidence::of(&parts).map_err(Failure::request)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
-    let who = context.broker.whoami(&token).await.map_err(refused)?;
+    let who = context.broker.whoami(&evidence).await.map_err(refused)?;
     let mut response = json(&answer(&who))?;
     let principal = Some(who.caller.principal().clone());
     response.extensions_mut().insert(Noted { decision: None, principal });
