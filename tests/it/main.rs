@@ -27,6 +27,8 @@ mod exchange;
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod graceful;
 #[cfg(test)]
 mod harness;
@@ -50,6 +52,8 @@ mod metadata;
 mod module_order;
 #[cfg(test)]
 mod monitoring;
+#[cfg(test)]
+mod network_cut;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
