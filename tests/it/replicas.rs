@@ -12,7 +12,7 @@ use crate::harness::parts::postgres::Postgres;
 use crate::harness::receiver::{Product, Receiver};
 use crate::harness::replicas::ask_until;
 use crate::harness::wait::until;
-use crate::harness::{Replicas, Server, Site, process};
+use crate::harness::{Api, Replicas, Server, Site, process};
 
 /// Points of an exchange, and how many authorisations and leases a crash there leaves.
 const CRASHES: &[(&str, [&str; 2])] = &[
@@ -209,5 +209,31 @@ async fn a_sink_goes_on_at_the_other_server_when_its_own_is_killed() {
     one.kill();
     beside.deploy(&scene.site.token()).await.ok();
     all_arrive().await;
+    scene.is_whole();
+}
+
+/// The key that signs what `api` hands out, and whether its key set has `kid`.
+async fn signs(scene: &Replicas, api: &Api, kid: &str) -> (String, bool) {
+    let granted = api.deploy(&scene.site.token()).await.ok();
+    let token = granted["credential"]["token"].as_str().unwrap();
+    let signs = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    let jwks = api.get("/jwks", None).await.ok();
+    let published = jwks["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid);
+    (signs, published)
+}
+
+#[tokio::test]
+async fn c_11_a_key_that_is_revoked_at_one_server_is_used_by_none() {
+    let scene = Replicas::new().await;
+    let _one = scene.start("");
+    let (_two, beside) = scene.start_beside();
+    let api = scene.site.api();
+    let (stolen, _) = signs(&scene, &api, "").await;
+    assert_eq!(signs(&scene, &beside, &stolen).await, (stolen.clone(), true));
+    scene.run(&["keys", "revoke", &stolen, "--rotate", "--yes"]);
+    let (next, published) = signs(&scene, &api, &stolen).await;
+    assert!(next != stolen && !published, "at once where it was revoked");
+    until("the other server follows", async || signs(&scene, &beside, &stolen).await == (next.clone(), false))
+        .await;
     scene.is_whole();
 }
