@@ -135,8 +135,7 @@ async fn s_02_a_database_whose_disk_is_full_grants_nothing_and_recovers_when_the
     disk.fill("others");
     let told = take_all(site, &api).await;
     let refused = denied(site, &api).await;
-    let explained =
-        || replicas.command(&["explain", &refused]).output().unwrap().status.success();
+    let explained = || replicas.command(&["explain", &refused]).output().unwrap().status.success();
     assert!(!explained());
     disk.free("others");
     until("it grants again", async || api.deploy(&site.token()).await.status == 200).await;

@@ -15,6 +15,8 @@ mod blocks;
 #[cfg(test)]
 mod blocks_api;
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod codes;
 #[cfg(test)]
 mod crash;

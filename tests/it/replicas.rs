@@ -233,7 +233,9 @@ async fn c_11_a_key_that_is_revoked_at_one_server_is_used_by_none() {
     scene.run(&["keys", "revoke", &stolen, "--rotate", "--yes"]);
     let (next, published) = signs(&scene, &api, &stolen).await;
     assert!(next != stolen && !published, "at once where it was revoked");
-    until("the other server follows", async || signs(&scene, &beside, &stolen).await == (next.clone(), false))
-        .await;
+    until("the other server follows", async || {
+        signs(&scene, &beside, &stolen).await == (next.clone(), false)
+    })
+    .await;
     scene.is_whole();
 }

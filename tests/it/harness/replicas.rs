@@ -64,7 +64,8 @@ impl Replicas {
 
     /// The same, which reaches the database through `network`.
     pub(crate) fn start_behind(&self, network: &Network) -> (Server, Api) {
-        let done = Command::new("cp").arg("-r").arg(self.site.config()).arg(self.site.path("behind")).status();
+        let done =
+            Command::new("cp").arg("-r").arg(self.site.config()).arg(self.site.path("behind")).status();
         assert!(done.unwrap().success());
         let url = Postgres::url_at(network.port, &self.database);
         self.site.write("behind/tollgate.toml", &self.settings(&url, ""));

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 /// Mounts the disk and holds it until nobody writes to its standard input any more, and some seconds longer: whoever
 /// ends what runs there has to enter first.
-const HOLD: &str = r#"mount -t tmpfs -o "size=$2,mode=1777" tmpfs "$1" && echo mounted && cat > /dev/null; sleep 5"#;
+const HOLD: &str =
+    r#"mount -t tmpfs -o "size=$2,mode=1777" tmpfs "$1" && echo mounted && cat > /dev/null; sleep 5"#;
 
 /// A mounted disk.
 pub(crate) struct Disk {

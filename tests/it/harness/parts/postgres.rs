@@ -19,7 +19,7 @@ const PASSWORD: &str = "sentinel-of-the-database";
 /// A running server.
 pub(crate) struct Postgres {
     folder: PathBuf,
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     enter: Vec<String>,
     pub(crate) port: u16,
     options: String,

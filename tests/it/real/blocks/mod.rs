@@ -52,7 +52,8 @@ struct Load {
 
 impl Load {
     fn new(site: Site, apis: Vec<Api>) -> Arc<Self> {
-        let (room, is_blocked, held) = (Semaphore::new(AT_ONCE), AtomicBool::default(), AtomicUsize::default());
+        let (room, is_blocked, held) =
+            (Semaphore::new(AT_ONCE), AtomicBool::default(), AtomicUsize::default());
         Arc::new(Self { site, apis, room, is_blocked, held })
     }
 

@@ -1,7 +1,7 @@
 //! The same with two servers on one PostgreSQL, which are processes: the switch is pulled at one of them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use crate::harness::Replicas;
 use crate::harness::parts::bao::Bao;
 use crate::harness::wait::until;
 
-async fn ask(socket: &PathBuf, request: BlockRequest) -> BlockAnswer {
+async fn ask(socket: &Path, request: BlockRequest) -> BlockAnswer {
     match call_admin(socket, &AdminRequest::Block(request)).await.unwrap() {
         AdminAnswer::Block(answer) => *answer,
         other => panic!("{other:?}"),
@@ -31,7 +31,7 @@ async fn pull(socket: PathBuf) -> BlockId {
     id
 }
 
-async fn account(socket: &PathBuf, id: BlockId) -> (Block, Toll) {
+async fn account(socket: &Path, id: BlockId) -> (Block, Toll) {
     let BlockAnswer::Status { set, toll } = ask(socket, BlockRequest::Status { id }).await else {
         panic!("there is no such block")
     };
@@ -39,7 +39,7 @@ async fn account(socket: &PathBuf, id: BlockId) -> (Block, Toll) {
 }
 
 /// True once all that `OpenBao` accepts of whom is blocked is in the account as unknown, with a time of death to come.
-async fn is_accounted_for(bao: &Bao, socket: &PathBuf, id: BlockId) -> bool {
+async fn is_accounted_for(bao: &Bao, socket: &Path, id: BlockId) -> bool {
     // First who lives, then the account: what is ended between the two is no survivor.
     let survivors = survivors(bao).await;
     let (set, toll) = account(socket, id).await;
@@ -60,15 +60,15 @@ async fn c_15_a_block_set_at_one_of_two_servers_under_load_leaves_no_survivor_of
 
     let apis = vec![site.api(), beside];
     let load = Load::new(site, apis);
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let set = socket.clone();
     let pull = async move {
         let block = pull(set).await;
-        tell.send(block).unwrap();
+        sender.send(block).unwrap();
         block
     };
     let watch = async {
-        let block = told.await.unwrap();
+        let block = receiver.await.unwrap();
         until("who lives is accounted for", async || is_accounted_for(&bao, &socket, block).await).await;
         until("nobody survives", async || survivors(&bao).await.is_empty()).await;
         let (set, _) = account(&socket, block).await;
