@@ -95,6 +95,9 @@ fn begin() {
     for outcome in ["done", "refused"] {
         counter!(names::RELOADS, "outcome" => outcome).increment(0);
     }
+    for outcome in ["done", "refused", "unavailable", "paused"] {
+        counter!(names::KMS_CALLS, "outcome" => outcome).increment(0);
+    }
     for outcome in [SpanOutcome::Exported, SpanOutcome::Failed, SpanOutcome::Dropped] {
         spans(outcome, 0);
     }

@@ -12,8 +12,11 @@ use tollgate::signing::Sealer;
 use super::LOGIN_TTL;
 use crate::harness::parts::bao::Bao;
 use crate::harness::parts::postgres::Postgres;
-use crate::harness::wait::PATIENCE;
 use crate::harness::{Site, process};
+
+/// Longest wait for agreement: what a server was ending when it died is claimed by it for a minute, beside others on
+/// PostgreSQL.
+const AGREEMENT: Duration = Duration::from_mins(4);
 
 /// A store and the key that its handles are sealed with.
 pub(crate) struct Books {
@@ -128,7 +131,7 @@ impl Books {
                 return;
             }
             assert!(
-                started.elapsed() < PATIENCE,
+                started.elapsed() < AGREEMENT,
                 "{when}: {unknown:?} live unknown, {doomed:?} are in doubt"
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
