@@ -22,6 +22,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// Pause between two counts of the leases that are alive and the blocks in force.
 const LEASES_COUNTED_EVERY: Duration = Duration::from_secs(10);
+/// Pause between two looks for keys that another server changed: as long goes on signing what was revoked there.
+const KEYS_FOLLOWED_EVERY: Duration = Duration::from_secs(5);
 /// Pause between two looks at issuers' keys and our own.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
 
@@ -32,6 +34,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     every(&tasks, &stop, CHECKPOINT_EVERY, &core, |core| async move { sign_checkpoint(&core).await });
     every(&tasks, &stop, LEASES_COUNTED_EVERY, &core, |core| async move { count_leases(&core).await });
     every(&tasks, &stop, HEAR_EVERY, &core, |core| async move { hear(&core).await });
+    every(&tasks, &stop, KEYS_FOLLOWED_EVERY, &core, |core| async move { follow_keys(&core).await });
     // What waits for others is cut off at the end, and begins anew at the next start.
     let cut = stop.clone();
     every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, move |core| {
@@ -114,6 +117,13 @@ async fn count_leases(core: &Core) {
     match core.ledger.endings().await {
         Ok(waiting) => telemetry::ends_waiting(waiting.all, waiting.dead),
         Err(error) => tracing::warn!(%error, "what waits for its end cannot be counted"),
+    }
+}
+
+async fn follow_keys(core: &Core) {
+    if let Err(error) = core.keys.follow().await {
+        // Housekeeping looks as well, and its failure is an error.
+        tracing::debug!(%error, "the signing keys could not be looked at");
     }
 }
 

@@ -28,7 +28,7 @@ pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Limits, Problems};
+use crate::config::{Limits, Problems, Settings};
 use crate::http;
 use crate::ledger::{Ledger, RunningSinks, Sinks};
 use crate::secret::Fingerprint;
@@ -93,7 +93,7 @@ impl App {
         let keys = Keys::open(Arc::clone(&ledger), sealer, kms, clock.clone()).await?;
         let limits = settings.limits.clone();
         let (listen, operations_listen) = (settings.server.listen, settings.server.operations_listen);
-        let tls = settings.server.tls.as_ref().map(http::Tls::load).transpose()?.map(Arc::new);
+        let tls = tls(settings, &clock)?.map(Arc::new);
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
         let trust_traceparent = settings.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.trust_traceparent);
@@ -113,6 +113,7 @@ impl App {
             keyring: keys.shared(),
             metrics: Arc::new(move || metrics.as_ref().map(Metrics::render).unwrap_or_default()),
             url,
+            followers: http::Followers::new(&limits),
             limits,
             trusted_proxies,
             trust_traceparent,
@@ -156,6 +157,12 @@ impl App {
             tracing::error!(%failed, "the server did not end in order");
         }
     }
+}
+
+/// TLS of the listeners, if it is configured.
+fn tls(settings: &Settings, clock: &Clock) -> Result<Option<http::Tls>, http::TlsError> {
+    let load = |tls| http::Tls::load(tls, settings.client_authorities(), clock);
+    settings.server.tls.as_ref().map(load).transpose()
 }
 
 /// Binds what the settings name; serves nothing yet.
@@ -220,7 +227,7 @@ impl Core {
         let loaded = load::build(checked, &keyring, &self.ledger, &self.clock, Some(&previous))
             .map_err(|error| load::as_problem(&error))?;
         let revision = loaded.config.revision;
-        let certificate = loaded.config.settings.server.tls.as_ref().map(http::Tls::load).transpose();
+        let certificate = tls(&loaded.config.settings, &self.clock);
         let certificate = certificate.map_err(|error| load::as_problem(&error.into()))?;
         // Recorded first: a decision under a configuration that the chain does not name could not be explained.
         self.ledger

@@ -98,8 +98,7 @@ mod tests {
     fn webhook() -> Webhook {
         Webhook {
             name: "siem".to_owned(),
-            secret: "x".repeat(32).into(),
-            auth: WebhookAuth::Hmac,
+            auth: WebhookAuth::Hmac("x".repeat(32).into()),
             subjects: [
                 (BlockKind::Repository, "/fields/repository".to_owned()),
                 (BlockKind::Principal, "/fields/principal".to_owned()),

@@ -34,8 +34,8 @@ pub use role::{
     ScopeSpec, TableBinding, TtlLimits, VaultRole, VaultScope,
 };
 pub use settings::{
-    AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
-    SourceAuth, StoreSettings, TlsSettings, Webhook, WebhookAuth,
+    AllowedClients, AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations,
+    ServerSettings, Settings, SourceAuth, StoreSettings, TlsSettings, Webhook, WebhookAuth,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use super::sink::Sink;
 use super::{SigningSettings, StorePlace, TelemetrySettings};
 use crate::domain::{BlockKind, FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
+use crate::net::{ClientAuthorities, ClientName};
 
 /// The whole of `tollgate.toml`.
 #[derive(Debug)]
@@ -41,6 +42,16 @@ pub struct Settings {
     pub blocks: BlockSettings,
     /// `[webhooks.<name>]`: alerts that may set blocks.
     pub webhooks: BTreeMap<String, Webhook>,
+}
+
+impl Settings {
+    /// The authorities that vouch for any client with a certificate.
+    pub fn client_authorities(&self) -> impl Iterator<Item = &ClientAuthorities> {
+        self.webhooks.values().filter_map(|webhook| match &webhook.auth {
+            WebhookAuth::Certificate(clients) => Some(&clients.authorities),
+            WebhookAuth::Hmac(_) | WebhookAuth::Bearer(_) => None,
+        })
+    }
 }
 
 /// `[server]`: the one section that `TOLLGATE_SERVER__…` may override.
@@ -162,9 +173,7 @@ pub struct BlockSettings {
 pub struct Webhook {
     /// Its name, the last part of its path.
     pub name: String,
-    /// The HMAC key, or the bearer secret.
-    pub secret: SecretString,
-    /// How the sender proves that it knows the secret.
+    /// How the sender proves who it is.
     pub auth: WebhookAuth,
     /// What it may block, and the JSON pointer to the value of each in the alert.
     pub subjects: BTreeMap<BlockKind, String>,
@@ -176,13 +185,24 @@ pub struct Webhook {
     pub tenant: Option<TenantName>,
 }
 
-/// How a webhook's sender proves that it knows the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a webhook's sender proves who it is.
+#[derive(Debug)]
 pub enum WebhookAuth {
-    /// HMAC-SHA256 over time and body: what is recorded on the way cannot be used for anything else, or later.
-    Hmac,
+    /// HMAC-SHA256 over time and body by this secret: what is recorded on the way cannot be used for anything else, or later.
+    Hmac(SecretString),
     /// The secret itself as a bearer token, for senders that cannot sign: whoever reads one message can write any.
-    Bearer,
+    Bearer(SecretString),
+    /// A client certificate: its key never leaves the sender.
+    Certificate(AllowedClients),
+}
+
+/// Who may send with a client certificate.
+#[derive(Debug)]
+pub struct AllowedClients {
+    /// Who vouches for them; nobody else does.
+    pub authorities: ClientAuthorities,
+    /// The names of which a certificate has to have one, exactly.
+    pub names: BTreeSet<ClientName>,
 }
 
 /// How much of a denial the caller sees.

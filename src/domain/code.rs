@@ -91,7 +91,7 @@ codes! {
     TagConflict "tag_conflict": "two policies set the same tag to different values", "tell the security team; the record names the packages", "tollgate explain DECISION";
     Superseded "superseded": "a retry with the same Idempotency-Key took this request's place", "use the answer of the retry", "tollgate exec --help";
     Blocked "blocked": "the identity, role or issuer is blocked", "ask the security team", "tollgate explain DECISION";
-    AlertRefused "alert_refused": "there is no such webhook, or its alert is not signed with the webhook's secret", "compare the webhook's name, its secret and the sender's clock with the configuration", "tollgate check";
+    AlertRefused "alert_refused": "there is no such webhook, or its alert does not prove that its sender is the webhook's", "compare the webhook's name, its secret or certificate, and the sender's clock with the configuration", "tollgate check";
     BlockUnknown "block_unknown": "there is no such block, or it is no longer in force", "list the blocks in force", "tollgate block list";
     BlocksFull "blocks_full": "as many blocks are in force as are held", "block something wider, and lift what it covers", "tollgate block list";
 

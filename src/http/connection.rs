@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -25,6 +24,7 @@ use tower::ServiceExt;
 use self::outlet::Outlet;
 use super::peer::Peer;
 use crate::config::Limits;
+use crate::net::PeerCertificate;
 
 /// Most header lines of a request, HTTP/1.1.
 const MAX_HEADERS: usize = 64;
@@ -85,20 +85,22 @@ impl Connection {
         };
         match stream {
             Ok(Ok(stream)) => {
-                let certificates = stream.get_ref().1.peer_certificates().map(own_chain);
-                self.serve(stream, certificates).await;
+                let (_, session) = stream.get_ref();
+                let shown = session.peer_certificates().zip(session.protocol_version());
+                let certificate = shown.and_then(|(chain, protocol)| PeerCertificate::new(chain, protocol));
+                self.serve(stream, certificate).await;
             }
             Ok(Err(error)) => tracing::debug!(peer = %self.address.ip(), %error, "the TLS handshake failed"),
             Err(_) => tracing::debug!(peer = %self.address.ip(), "the TLS handshake took too long"),
         }
     }
 
-    async fn serve<S>(self, stream: S, certificates: Option<Arc<[CertificateDer<'static>]>>)
+    async fn serve<S>(self, stream: S, certificate: Option<PeerCertificate>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { address, router, caps, stopping, .. } = self;
-        let peer = Peer { address, certificates };
+        let peer = Peer { address, certificate };
         let stream = Outlet::new(stream, router.clone(), peer.clone());
         let in_flight = Arc::new(watch::Sender::new(0));
         let idle = until_idle(in_flight.subscribe(), caps.idle);
@@ -181,10 +183,6 @@ fn builder(caps: &Caps) -> Builder<TokioExecutor> {
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
     builder
-}
-
-fn own_chain(chain: &[CertificateDer<'_>]) -> Arc<[CertificateDer<'static>]> {
-    chain.iter().map(|certificate| certificate.clone().into_owned()).collect()
 }
 
 fn log_end(address: SocketAddr, ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

@@ -19,6 +19,7 @@ mod event_error;
 mod evidence;
 mod failure;
 mod fields;
+mod follow;
 mod form;
 mod forwarded;
 mod headers;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use connection::Caps;
 pub use endpoint::JWKS_MAX_AGE;
+pub use follow::Followers;
 pub use peer::Peer;
 pub use server::{BindError, Server};
 pub use tls::{Tls, TlsError};
@@ -78,6 +80,8 @@ pub struct Context {
     pub trusted_proxies: Vec<IpNet>,
     /// A trusted proxy's `traceparent` is believed.
     pub trust_traceparent: bool,
+    /// Room for those who follow the audit chain.
+    pub followers: Followers,
     /// What remaining lifetimes are counted from.
     pub clock: Clock,
 }
@@ -154,6 +158,11 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Futur
         .map(|server| server.serve(operators(Arc::clone(&context)), drained.clone().cancelled_owned()));
     let calling = async {
         let broker = Arc::clone(&context.broker);
+        let waiting = Arc::clone(&context);
+        let stop = async move {
+            stop.await;
+            waiting.followers.end();
+        };
         listeners.callers.serve(callers(context, probes), stop).await;
         broker.drain().await;
         drained.cancel();

@@ -1,15 +1,15 @@
 //! The other end of a connection.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
+use crate::net::PeerCertificate;
 
 /// What is known of a connection's other end, as an extension of each of its requests.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its address: the client's, or that of the proxy before us.
     pub address: SocketAddr,
-    /// The certificate chain that it proved possession of, leaf first; none without TLS client authentication.
-    pub certificates: Option<Arc<[CertificateDer<'static>]>>,
+    /// The certificate that it proved possession of; none without TLS client authentication. The handshake verified it for
+    /// some authority of the listener: whoever believes it verifies it again.
+    pub certificate: Option<PeerCertificate>,
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::http::request::Parts;
 use jiff::Timestamp;
 
 use super::fields::{malformed, shown};
+use super::follow::LONGEST;
 use super::form::Form;
 use super::{evidence, failure::Failure};
 use crate::domain::{Code, Operation, OperationAsk, Refusal, TenantName};
@@ -30,6 +32,8 @@ pub(super) struct Asked {
     pub(super) from: AuditFrom,
     pub(super) limit: usize,
     pub(super) cursor: Option<String>,
+    /// How long to wait for what is not there yet.
+    pub(super) wait: Option<Duration>,
 }
 
 /// One list: its name, who decides about it, and what narrows it besides tenant and time.
@@ -37,6 +41,8 @@ pub(super) struct List {
     pub(super) name: &'static str,
     pub(super) operation: Operation,
     pub(super) filters: &'static [&'static str],
+    /// Whether `wait` may be asked for.
+    pub(super) waits: bool,
 }
 
 impl Asked {
@@ -80,9 +86,11 @@ impl Asked {
         let filter = reader.filter;
         let limit = form.take("limit").map_or(Ok(DEFAULT_PAGE), |text| limit(&text))?;
         let cursor = form.take("cursor");
+        let wait = if list.waits { form.take("wait") } else { None };
+        let wait = wait.map(|text| seconds(&text)).transpose()?;
         form.finish()?;
         let ask = OperationAsk { operation: list.operation, tenant, filter, source_ip: None };
-        Ok(Self { evidence, ask, search, from, limit, cursor })
+        Ok(Self { evidence, ask, search, from, limit, cursor, wait })
     }
 }
 
@@ -104,6 +112,13 @@ impl Reader<'_> {
 fn limit(text: &str) -> Result<usize, Refusal> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
     limit.ok_or_else(|| malformed(format!("limit: write a whole number from 1 to {MAX_PAGE}")))
+}
+
+fn seconds(text: &str) -> Result<Duration, Refusal> {
+    let longest = LONGEST.as_secs();
+    let seconds = text.parse().ok().filter(|seconds| (1..=longest).contains(seconds));
+    let seconds = seconds.ok_or_else(|| malformed(format!("wait: write a whole number from 1 to {longest}")));
+    seconds.map(Duration::from_secs)
 }
 
 /// An outcome of a decision.
@@ -140,8 +155,12 @@ mod tests {
     use super::*;
     use crate::ledger::LeaseState;
 
-    const LEASES: List =
-        List { name: "leases", operation: Operation::LeaseList, filters: &["principal", "role", "state"] };
+    const LEASES: List = List {
+        name: "leases",
+        operation: Operation::LeaseList,
+        filters: &["principal", "role", "state"],
+        waits: false,
+    };
 
     fn parse(query: &str) -> Result<Asked, Refusal> {
         Asked::parse(query, &LEASES, "t".to_owned().into())
@@ -165,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_bounded() {
+        let list = List { waits: true, ..LEASES };
+        let wait = |query: &str| {
+            Asked::parse(query, &list, "t".to_owned().into())
+                .map(|asked| asked.wait.map(|wait| wait.as_secs()))
+        };
+        assert_eq!((wait("").ok(), wait("wait=20").ok()), (Some(None), Some(Some(20))));
+        for query in ["wait=0", "wait=21", "wait=-1", "wait=x", "wait=1.5"] {
+            assert!(wait(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
     fn a_misspelt_or_impossible_filter_is_refused_and_never_ignored() {
         for query in [
             "rloe=deploy",
@@ -177,6 +209,7 @@ mod tests {
             "limit=x",
             "tenant=A%20B",
             "principal=a%20b",
+            "wait=1",
         ] {
             assert_eq!(
                 parse(query).err().map(|refusal| refusal.code),

@@ -1,4 +1,4 @@
-//! The signature of a webhook's alert: `X-Tollgate-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 (RFC 2104) over the time as
+//! How the sender of a webhook's alert proves who it is. The signature is `X-Tollgate-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 (RFC 2104) over the time as
 //! written, a dot and the body.
 //!
 //! Whoever records an alert can send it again for some minutes; the ledger settles that it counts once.
@@ -8,12 +8,13 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use axum::http::HeaderMap;
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::bearer;
-use crate::config::{Webhook, WebhookAuth};
+use crate::config::{AllowedClients, Webhook, WebhookAuth};
 use crate::domain::{Code, Refusal};
 use crate::ledger::Once;
+use crate::net::PeerCertificate;
 use crate::secret::Fingerprint;
 
 /// The header.
@@ -25,38 +26,61 @@ const WINDOW: Duration = Duration::from_mins(5);
 /// Most signatures in one header: two while a secret is changed.
 const MAX_SIGNATURES: usize = 4;
 
-/// Checks that the alert comes from somebody who knows the webhook's secret. Says how the ledger knows it again, where
-/// it is signed; a bearer secret signs nothing.
+/// Checks that the alert comes from somebody who knows the webhook's secret, or whose certificate `peer` is. Says how the
+/// ledger knows it again, where it is signed; a bearer secret signs nothing, and TLS lets nobody send it again.
 ///
 /// # Errors
 /// `alert_refused`.
 pub(super) fn verify(
     webhook: &Webhook,
     headers: &HeaderMap,
+    peer: Option<&PeerCertificate>,
     body: &[u8],
     now: Timestamp,
 ) -> Result<Option<Once>, Refusal> {
-    match webhook.auth {
-        WebhookAuth::Hmac => signed(webhook, headers, body, now).map(Some),
-        WebhookAuth::Bearer => {
+    match &webhook.auth {
+        WebhookAuth::Hmac(secret) => signed((&webhook.name, secret), headers, body, now).map(Some),
+        WebhookAuth::Bearer(secret) => {
             let sent = bearer::token(headers).map_err(|refusal| refused(&refusal.message))?;
-            let secret = Fingerprint::of(webhook.secret.expose_secret().as_bytes());
+            let secret = Fingerprint::of(secret.expose_secret().as_bytes());
             if secret.matches(sent.expose_secret().as_bytes()) {
                 Ok(None)
             } else {
                 Err(refused("the bearer secret is another one"))
             }
         }
+        WebhookAuth::Certificate(clients) => is_allowed(clients, peer, now).map(|()| None),
     }
 }
 
 /// What an unknown webhook is answered, and every alert that is not verified.
 pub(super) fn refused(detail: &str) -> Refusal {
-    let message = "there is no such webhook, or the alert is not signed with its secret";
+    let message = "there is no such webhook, or the alert does not prove that its sender is the webhook's";
     Refusal::new(Code::AlertRefused, message).with_detail(detail)
 }
 
-fn signed(webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Once, Refusal> {
+/// The certificate is verified here, not only in the handshake: for this webhook's authorities, at this time.
+fn is_allowed(
+    clients: &AllowedClients,
+    peer: Option<&PeerCertificate>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let peer = peer.ok_or_else(|| refused("no client certificate was shown"))?;
+    let names = clients.authorities.names(peer, now);
+    let names = names.map_err(|error| refused(&format!("the client certificate: {error}")))?;
+    if names.iter().any(|name| clients.names.contains(name)) {
+        Ok(())
+    } else {
+        Err(refused("the client certificate has none of the names"))
+    }
+}
+
+fn signed(
+    (name, secret): (&str, &SecretString),
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Once, Refusal> {
     let mut lines = headers.get_all(HEADER).iter();
     let line = lines.next().and_then(|line| line.to_str().ok());
     let line = line.filter(|_| lines.next().is_none()).ok_or_else(|| refused("not one signature header"))?;
@@ -65,7 +89,7 @@ fn signed(webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -
     if now.as_second().abs_diff(at) > WINDOW.as_secs() {
         return Err(refused("the alert's time is more than five minutes from this server's"));
     }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, webhook.secret.expose_secret().as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     let message = [time.as_bytes(), b".", body].concat();
     let fits = |signature: &[u8; 32]| hmac::verify(&key, &message, signature).is_ok();
     if !signatures.iter().any(fits) {
@@ -74,7 +98,7 @@ fn signed(webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -
     let until = Timestamp::from_second(at).and_then(|at| at.checked_add(WINDOW));
     let until = until.map_err(|_| refused("the time cannot be read"))?;
     // Of the message, not the signature: whoever changes a secret may send both.
-    let message = [webhook.name.as_bytes(), b"\n", &message].concat();
+    let message = [name.as_bytes(), b"\n", &message].concat();
     Ok(Once { key: Fingerprint::of(&message), until: until + Duration::from_secs(1) })
 }
 
@@ -122,11 +146,10 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
     const BODY: &[u8] = br#"{"repository":"acme/shop"}"#;
 
-    fn webhook(auth: WebhookAuth) -> Webhook {
+    fn webhook(auth: fn(SecretString) -> WebhookAuth) -> Webhook {
         Webhook {
             name: "siem".to_owned(),
-            secret: "0123456789abcdef0123456789abcdef".into(),
-            auth,
+            auth: auth("0123456789abcdef0123456789abcdef".into()),
             subjects: [(BlockKind::Repository, "/repository".to_owned())].into(),
             reason: None,
             duration: Duration::from_hours(1),
@@ -153,7 +176,7 @@ mod tests {
             headers.append(HEADER, line.parse().unwrap());
         }
         let now = Timestamp::from_second(NOW).unwrap();
-        let verified = verify(&webhook(WebhookAuth::Hmac), &headers, body, now);
+        let verified = verify(&webhook(WebhookAuth::Hmac), &headers, None, body, now);
         verified.map(Option::unwrap).map_err(|refusal| {
             assert_eq!(refusal.code, Code::AlertRefused);
             refusal.detail.unwrap()
@@ -212,7 +235,7 @@ mod tests {
         let verify = |bearer: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("authorization", format!("Bearer {bearer}").parse().unwrap());
-            verify(&webhook(WebhookAuth::Bearer), &headers, BODY, Timestamp::UNIX_EPOCH)
+            verify(&webhook(WebhookAuth::Bearer), &headers, None, BODY, Timestamp::UNIX_EPOCH)
                 .map(|once| once.is_none())
         };
         assert_eq!(verify("0123456789abcdef0123456789abcdef").ok(), Some(true));

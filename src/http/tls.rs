@@ -1,4 +1,5 @@
-//! TLS of the listener: the server's certificate from PEM files, replaceable while running.
+//! TLS of the listeners: the server's certificate from PEM files, and whose certificates clients may show; replaceable while
+//! running.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,11 +7,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::time_provider::TimeProvider;
 use rustls_pki_types::pem::{Error as PemError, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::TlsAcceptor;
 
+use crate::clock::Clock;
 use crate::config::TlsSettings;
+use crate::net::{self, ClientAuthorities};
 
 /// Protocols offered by ALPN (RFC 7301), best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -39,12 +43,17 @@ pub enum TlsError {
 pub struct Tls(ArcSwap<ServerConfig>);
 
 impl Tls {
-    /// Reads certificate and key.
+    /// Reads certificate and key. Clients are asked for a certificate if there are `authorities`, and need have none; one
+    /// that they show has to be by one of these, and valid by `clock`.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn load(settings: &TlsSettings) -> Result<Self, TlsError> {
-        Ok(Self(ArcSwap::from_pointee(server_config(settings)?)))
+    pub fn load<'a>(
+        settings: &TlsSettings,
+        authorities: impl Iterator<Item = &'a ClientAuthorities>,
+        clock: &Clock,
+    ) -> Result<Self, TlsError> {
+        Ok(Self(ArcSwap::from_pointee(server_config(settings, authorities, clock)?)))
     }
 
     /// Serves the certificate of `newer` on connections from now on.
@@ -57,16 +66,32 @@ impl Tls {
     }
 }
 
-fn server_config(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+/// The time of the handshake, and of what TLS remembers of it.
+#[derive(Debug)]
+struct Time(Clock);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(net::unix_time(self.0.now()))
+    }
+}
+
+fn server_config<'a>(
+    settings: &TlsSettings,
+    authorities: impl Iterator<Item = &'a ClientAuthorities>,
+    clock: &Clock,
+) -> Result<ServerConfig, TlsError> {
     let chain = read_chain(&settings.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| pem(&settings.key, error))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_details(provider, Arc::new(Time(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Unusable)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
         .map_err(TlsError::Unusable)?;
+    let builder = match ClientAuthorities::of_handshake(authorities) {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Unusable)?;
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }

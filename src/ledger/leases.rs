@@ -229,7 +229,7 @@ fn unknown() -> Refusal {
 }
 
 /// The lease that a decision's body says it renews.
-fn renews(body: &str) -> Option<LeaseId> {
+pub(super) fn renews(body: &str) -> Option<LeaseId> {
     #[derive(Deserialize)]
     struct Body {
         renews: Option<LeaseId>,

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::search::{
     AuditEntry, AuditPlace, DecisionEntry, LeaseEntry, Look, MAX_LOOK, Page, Search, UnleasedEntry,
@@ -22,6 +23,9 @@ use crate::secret::Fingerprint;
 
 /// How long the pages after the first one need no record of their own.
 const ONE_READING: Duration = Duration::from_hours(1);
+
+/// Pause between two looks for what is not recorded yet.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A permitted list, and where to go on with it.
 #[derive(Debug)]
@@ -207,6 +211,23 @@ impl Ledger {
         let page = store.audit(tenants, place, limit).await.map_err(|error| unreadable(&error))?;
         let next = self.seal_cursor(reading, Place::Audit(page.place))?;
         Ok(AuditListed { entries: page.entries, next, more: page.more })
+    }
+
+    /// The same for a reading that goes on, once there are any; waits for as long as it takes.
+    ///
+    /// # Errors
+    /// `store_unavailable`.
+    pub async fn follow_audit(&self, reading: &Reading, limit: usize) -> Result<AuditListed, Refusal> {
+        let mut commits = self.store.commits();
+        loop {
+            commits.borrow_and_update();
+            let listed = self.list_audit(reading, AuditFrom::Start, limit).await?;
+            if listed.more || !listed.entries.is_empty() {
+                return Ok(listed);
+            }
+            // What other servers record is found by looking, and so is all once this one's writer has ended.
+            let _ = timeout(LOOK_EVERY, commits.changed()).await;
+        }
     }
 
     fn look(&self, reading: &Reading, search: &Search, limit: usize) -> Look {

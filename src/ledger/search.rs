@@ -148,6 +148,9 @@ pub struct UnleasedEntry {
     pub dies_by: Timestamp,
     /// `open` (in flight, or lost), `superseded`, `abandoned`, or `unknown` (looked after, and nothing can end it).
     pub state: String,
+    /// The lease that it would have renewed; absent unless it is a renewal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renews: Option<LeaseId>,
 }
 
 /// A decision, as lists show it.

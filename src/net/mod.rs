@@ -7,6 +7,7 @@
 
 mod address;
 mod client;
+mod peer_certificate;
 mod request;
 mod roots;
 mod stream;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use client::Client;
+pub use peer_certificate::{ClientAuthorities, ClientName, NotAName, PeerCertificate, unix_time};
 pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};

@@ -216,6 +216,27 @@ async fn the_audit_chain_is_exported_and_followed_as_json_lines() {
 }
 
 #[tokio::test]
+async fn whoever_follows_the_audit_chain_waits_for_the_next_record() {
+    let site = site("").await;
+    let app = site.start().await;
+    let cursor = async |from: &str| {
+        let answer = get(&site, &format!("/v1/audit?{from}")).await;
+        answer.headers["tollgate-cursor"].to_str().unwrap().to_owned()
+    };
+    let here = cursor("from=now").await;
+    let path = format!("/v1/audit?from=now&wait=20&cursor={here}");
+    let ask = async || {
+        tokio::task::yield_now().await;
+        site.api().deploy(&site.token()).await.ok()
+    };
+    let (followed, granted) = tokio::join!(get(&site, &path), ask());
+    let first: Value = serde_json::from_str(followed.text.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["kind"], &first["decision"]), (&json!("authorised"), &granted["decision"]));
+    assert_eq!(get(&site, "/v1/leases?wait=1").await.code(), "request_malformed");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn methods_that_change_something_are_not_taken_by_lists() {
     let site = site("").await;
     let app = site.start().await;

@@ -15,6 +15,8 @@ mod blocks;
 #[cfg(test)]
 mod blocks_api;
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod codes;
 #[cfg(test)]
 mod crash;
@@ -26,6 +28,8 @@ mod denials;
 mod exchange;
 #[cfg(test)]
 mod facts;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod graceful;
 #[cfg(test)]
@@ -50,6 +54,8 @@ mod metadata;
 mod module_order;
 #[cfg(test)]
 mod monitoring;
+#[cfg(test)]
+mod network_cut;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

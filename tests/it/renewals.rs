@@ -226,3 +226,28 @@ async fn a_heartbeat_says_what_is_known_of_the_lease() {
     assert_eq!((&heard["heartbeat_seconds"], &heard["end_asked_at"]), (&json!(120), &Value::Null));
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_ten_minute_outage_ends_no_lease_whose_holder_beats_again() {
+    let site = site(&always()).await;
+    let app = site.start().await;
+    let (beating, silent) = (Lease::of(&site).await, Lease::of(&site).await);
+    let beat = async |of: &Lease| site.api().post_lease(&of.id, "heartbeat", &of.secret, &Value::Null).await;
+    app.broker().ledger().hear().await.unwrap();
+    app.stop().await;
+    // Five times as long as a holder may be silent, and still within the life of the credential.
+    pass(&site, 10);
+    let app = site.start().await;
+    let ledger = app.broker().ledger();
+    assert_eq!(ledger.hear().await.unwrap(), [], "nobody could have been heard");
+    assert_eq!(beat(&beating).await.ok()["last_known"], "alive");
+    // Silence counts again, from the time that the server is back: two minutes and the grace, in steps as it runs.
+    for _ in 0..14 {
+        site.clock.set(site.now() + Duration::from_secs(10));
+        beat(&beating).await.ok();
+        ledger.hear().await.unwrap();
+    }
+    assert_eq!(beating.status(&site).await["end_asked_at"], Value::Null);
+    assert_ne!(silent.status(&site).await["end_asked_at"], Value::Null, "the other never came back");
+    app.stop().await;
+}

@@ -1,7 +1,6 @@
 //! Two servers on one PostgreSQL: one broker to its callers, whichever of them answers, stops or dies.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 use http::Method;
@@ -11,8 +10,9 @@ use tollgate::clock::random_bytes;
 use crate::harness::book::hex;
 use crate::harness::parts::postgres::Postgres;
 use crate::harness::receiver::{Product, Receiver};
+use crate::harness::replicas::ask_until;
 use crate::harness::wait::until;
-use crate::harness::{Api, Server, Site, process, site};
+use crate::harness::{Api, Replicas, Server, Site, process};
 
 /// Points of an exchange, and how many authorisations and leases a crash there leaves.
 const CRASHES: &[(&str, [&str; 2])] = &[
@@ -22,84 +22,13 @@ const CRASHES: &[(&str, [&str; 2])] = &[
     ("after_commit_of_Lease", ["0", "1"]),
 ];
 
-/// A database, and the configuration that both servers read.
-struct Scene {
-    postgres: Postgres,
-    database: String,
-    site: Site,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        Self::with("").await
-    }
-
-    /// With more settings.
-    async fn with(more: &str) -> Self {
-        let postgres = Postgres::start();
-        let database = postgres.database();
-        let site = Site::of_process(&[]).await;
-        let scene = Self { postgres, database, site };
-        scene.configure(more);
-        scene
-    }
-
-    /// Puts the ledger into the database.
-    fn configure(&self, more: &str) {
-        let url = self.postgres.url(&self.database);
-        let settings = self.site.settings(&format!("[limits]\nexchanges_per_minute = 100000\n{more}"));
-        let settings =
-            settings.replace("sqlite = \"../ledger.db\"", &format!("postgres = {{ url = \"{url}\" }}"));
-        let settings = settings.replace("[store]", "admin_socket = \"../admin.sock\"\n\n[store]");
-        self.site.write("config/tollgate.toml", &settings);
-    }
-
-    fn start(&self, crash_at: &str) -> Server {
-        Server::start(&self.site.config(), crash_at)
-    }
-
-    /// A second server, with an address and a socket of its own, and a client for it.
-    fn start_beside(&self) -> (Server, Api) {
-        let listen = format!("127.0.0.1:{}", site::free_port());
-        let socket = self.site.path("beside.sock");
-        let own = [
-            ("TOLLGATE_SERVER__LISTEN", listen.as_str()),
-            ("TOLLGATE_SERVER__ADMIN_SOCKET", socket.to_str().unwrap()),
-        ];
-        let server = Server::start_with(&self.site.config(), &own);
-        (server, Api::new(&format!("http://{listen}")))
-    }
-
-    fn count(&self, from: &str) -> String {
-        self.postgres.sql(&self.database, &format!("SELECT count(*) FROM {from}")).remove(0)
-    }
-
-    /// A command on the configuration.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = process::tollgate();
-        command.arg("--json").args(arguments).env("TOLLGATE_CONFIG", self.site.config());
-        command
-    }
-
-    /// Runs a command; it must succeed.
-    fn run(&self, arguments: &[&str]) -> Value {
-        let done = self.command(arguments).output().unwrap();
-        assert!(done.status.success(), "{arguments:?}: {done:?}");
-        serde_json::from_slice(&done.stdout).unwrap()
-    }
-
-    fn is_whole(&self) {
-        assert_eq!(self.run(&["audit", "verify"])["intact"], true);
-    }
-}
-
 fn lease(answer: &Value) -> [String; 2] {
     ["id", "secret"].map(|part| answer["lease"][part].as_str().unwrap().to_owned())
 }
 
 #[tokio::test]
 async fn i_10_two_servers_on_one_database_are_one_broker() {
-    let scene = Scene::new().await;
+    let scene = Replicas::new().await;
     let _one = scene.start("");
     let (_two, beside) = scene.start_beside();
     let api = scene.site.api();
@@ -133,7 +62,7 @@ async fn i_10_two_servers_on_one_database_are_one_broker() {
 
 #[tokio::test]
 async fn s_14_the_database_is_reached_as_configured_whatever_the_environment_says() {
-    let scene = Scene::new().await;
+    let scene = Replicas::new().await;
     drop(scene.start(""));
     let list =
         |variable: &str, value: &str| scene.command(&["keys", "list"]).env(variable, value).output().unwrap();
@@ -159,7 +88,7 @@ async fn s_14_the_database_is_reached_as_configured_whatever_the_environment_say
 
 #[tokio::test]
 async fn a_crash_at_a_commit_leaves_what_was_recorded_and_the_other_server_takes_the_retry() {
-    let scene = Scene::new().await;
+    let scene = Replicas::new().await;
     let (_two, beside) = scene.start_beside();
     for (point, left) in CRASHES {
         let before = ["authorisations", "leases"].map(|table| scene.count(table));
@@ -189,28 +118,14 @@ async fn a_crash_at_a_commit_leaves_what_was_recorded_and_the_other_server_takes
     }
 }
 
-/// Asks again and again until `stop`; returns the ids of the leases that were handed out.
-async fn ask_until(api: Api, scene: &Scene, stop: &tokio_util::sync::CancellationToken) -> BTreeSet<String> {
-    let mut leases = BTreeSet::new();
-    while !stop.is_cancelled() {
-        let answer = api.deploy(&scene.site.token()).await;
-        if answer.status == 200 {
-            leases.insert(answer.json["lease"]["id"].as_str().unwrap().replace('-', ""));
-        } else {
-            assert_eq!((answer.status, answer.code()), (503, "store_unavailable"), "{}", answer.text);
-        }
-    }
-    leases
-}
-
 #[tokio::test]
 async fn s_02_a_database_that_stops_under_load_loses_no_grant_and_both_servers_recover() {
-    let scene = Scene::new().await;
+    let scene = Replicas::new().await;
     let _one = scene.start("");
     let (_two, beside) = scene.start_beside();
     let api = scene.site.api();
     let stop = tokio_util::sync::CancellationToken::new();
-    let clients = [&api, &beside, &api, &beside].map(|api| ask_until(api.clone(), &scene, &stop));
+    let clients = [&api, &beside, &api, &beside].map(|api| ask_until(api.clone(), &scene.site, &stop));
     let [a, b, c, d] = clients;
     let interruptions = async {
         for _ in 0..3 {
@@ -226,12 +141,8 @@ async fn s_02_a_database_that_stops_under_load_loses_no_grant_and_both_servers_r
         stop.cancel();
     };
     let (a, b, c, d, ()) = tokio::join!(a, b, c, d, interruptions);
-    let told: BTreeSet<String> = [a, b, c, d].into_iter().flatten().collect();
-    assert!(told.len() > 20, "only {} were granted", told.len());
-    let recorded = scene.postgres.sql(&scene.database, "SELECT encode(id, 'hex') FROM leases");
-    let recorded: BTreeSet<String> = recorded.into_iter().collect();
-    let lost: Vec<_> = told.difference(&recorded).collect();
-    assert!(lost.is_empty(), "handed out without a record: {lost:?}");
+    let told = scene.all_recorded([a, b, c, d]);
+    assert!(told > 20, "only {told} were granted");
     scene.is_whole();
 }
 
@@ -256,7 +167,7 @@ async fn a_store_that_is_copied_goes_on_in_the_database() {
     assert_eq!(copied["verified"]["intact"], true);
     assert_eq!(process::run(&copy).status.code(), Some(64), "the database is not empty");
 
-    let scene = Scene { postgres, database, site };
+    let scene = Replicas { postgres, database, site };
     scene.configure("");
     let _server = scene.start("");
     let api = scene.site.api();
@@ -267,7 +178,7 @@ async fn a_store_that_is_copied_goes_on_in_the_database() {
 }
 
 /// Places of the records that `receiver` has, and of those in the database; neither twice.
-fn sent_and_stored(receiver: &Receiver, scene: &Scene) -> [BTreeSet<String>; 2] {
+fn sent_and_stored(receiver: &Receiver, scene: &Replicas) -> [BTreeSet<String>; 2] {
     let place = |event: Value| Some(format!("{}|{}", event["writer"].as_i64()?, event["seq"].as_i64()?));
     let stored = scene.postgres.sql(&scene.database, "SELECT writer, seq FROM audit");
     [receiver.taken().into_iter().filter_map(place).collect(), stored.into_iter().collect()]
@@ -281,7 +192,7 @@ async fn a_sink_goes_on_at_the_other_server_when_its_own_is_killed() {
          token = {{ value = \"x\" }}",
         receiver.url
     );
-    let scene = Scene::with(&sink).await;
+    let scene = Replicas::with(&sink).await;
     let all_arrive = async || {
         until("the records of both servers arrive", async || {
             let [sent, stored] = sent_and_stored(&receiver, &scene);
@@ -298,5 +209,33 @@ async fn a_sink_goes_on_at_the_other_server_when_its_own_is_killed() {
     one.kill();
     beside.deploy(&scene.site.token()).await.ok();
     all_arrive().await;
+    scene.is_whole();
+}
+
+/// The key that signs what `api` hands out, and whether its key set has `kid`.
+async fn signs(scene: &Replicas, api: &Api, kid: &str) -> (String, bool) {
+    let granted = api.deploy(&scene.site.token()).await.ok();
+    let token = granted["credential"]["token"].as_str().unwrap();
+    let signs = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    let jwks = api.get("/jwks", None).await.ok();
+    let published = jwks["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid);
+    (signs, published)
+}
+
+#[tokio::test]
+async fn c_11_a_key_that_is_revoked_at_one_server_is_used_by_none() {
+    let scene = Replicas::new().await;
+    let _one = scene.start("");
+    let (_two, beside) = scene.start_beside();
+    let api = scene.site.api();
+    let (stolen, _) = signs(&scene, &api, "").await;
+    assert_eq!(signs(&scene, &beside, &stolen).await, (stolen.clone(), true));
+    scene.run(&["keys", "revoke", &stolen, "--rotate", "--yes"]);
+    let (next, published) = signs(&scene, &api, &stolen).await;
+    assert!(next != stolen && !published, "at once where it was revoked");
+    until("the other server follows", async || {
+        signs(&scene, &beside, &stolen).await == (next.clone(), false)
+    })
+    .await;
     scene.is_whole();
 }

@@ -10,9 +10,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::harness::Site;
-use crate::harness::wait::soon;
+use crate::harness::wait::{soon, until};
 
 /// A Vault that can stop answering.
 #[derive(Clone, Default)]
@@ -20,6 +21,10 @@ struct Vault {
     hangs: Arc<AtomicBool>,
     revokes: Arc<AtomicBool>,
     logins: Arc<AtomicUsize>,
+    /// Ends that it has begun and not answered, now and at most.
+    ending: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    holds: Arc<watch::Sender<bool>>,
 }
 
 fn auth(accessor: &str, policy: &str, seconds: u64, renewable: bool) -> Response {
@@ -39,13 +44,19 @@ impl Vault {
         auth(&format!("login-{n}"), "login", 60, true)
     }
 
+    async fn revoke(self) -> StatusCode {
+        let here = self.ending.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(here, Ordering::SeqCst);
+        self.holds.subscribe().wait_for(|holds| !holds).await.unwrap();
+        self.ending.fetch_sub(1, Ordering::SeqCst);
+        let works = self.revokes.load(Ordering::SeqCst);
+        if works { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+
     /// Starts it; the file of a target and of a role named `name` that mint here.
     async fn files(&self, name: &str) -> [(String, String); 2] {
         let (login, revoke) = (self.clone(), self.clone());
-        let revoke = async move || {
-            let works = revoke.revokes.load(Ordering::SeqCst);
-            if works { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
-        };
+        let revoke = async move || revoke.clone().revoke().await;
         let router = Router::new()
             .route("/v1/auth/jwt/login", post(async move || login.clone().login().await))
             .route("/v1/auth/token/renew-self", post(async || auth("login", "login", 900, true)))
@@ -108,4 +119,40 @@ async fn a_target_that_hangs_does_not_hold_up_the_ends_at_the_others() {
         .await;
     app.stop().await;
     assert_eq!(dead.logins.load(Ordering::SeqCst), before + 1, "it was asked once, and left alone");
+}
+
+#[tokio::test]
+async fn a_target_is_asked_by_one_first_and_then_by_eight_at_once() {
+    let vault = Vault::default();
+    let site = Site::new(&[]).await;
+    for (path, text) in vault.files("slow").await {
+        site.write(&path, &text);
+    }
+    let app = site.start().await;
+    for _ in 0..24 {
+        wanted_ended(&site, "slow").await;
+    }
+    app.stop().await;
+    site.clock.set(site.now() + Duration::from_secs(5));
+    vault.most.store(0, Ordering::SeqCst);
+    vault.revokes.store(true, Ordering::SeqCst);
+    vault.holds.send_replace(true);
+    let app = site.start().await;
+    let at_once = |count: usize| {
+        let ending = Arc::clone(&vault.ending);
+        async move {
+            until("so many ends are under way", async || ending.load(Ordering::SeqCst) == count).await;
+        }
+    };
+    at_once(1).await;
+    // Until it is known whether the target answers nobody else asks it.
+    assert_eq!(vault.most.load(Ordering::SeqCst), 1);
+    vault.holds.send_replace(false);
+    at_once(0).await;
+    vault.holds.send_replace(true);
+    at_once(8).await;
+    vault.holds.send_replace(false);
+    until("all are ended", async || site.rows("leases WHERE ended_at IS NOT NULL") == 24).await;
+    assert_eq!(vault.most.load(Ordering::SeqCst), 8);
+    app.stop().await;
 }

@@ -7,7 +7,7 @@ mod report;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 pub use self::report::{KeyReport, NextState, reports};
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::SigningSettings;
 use crate::ledger::{Ledger, Rewrapped};
 use crate::signing::{
-    KeyRecord, Keyring, Kms, Place, Purpose, Rotation, Sealer, SharedKeyring, SigningAlgorithm,
+    KeyRecord, KeyState, Keyring, Kms, Place, Purpose, Rotation, Sealer, SharedKeyring, SigningAlgorithm,
     first_keys_of, plan_rotation, revoke, settle, withdrawn,
 };
 
@@ -31,12 +31,16 @@ struct Stock {
     clock: Clock,
 }
 
+/// What of the stored keys another server may have changed: which there are, their states, and when each begins to sign.
+type Seen = Vec<(String, KeyState, Timestamp)>;
+
 /// Stored keys and the keyring made of them.
 pub(super) struct Keys {
     stock: Stock,
     keyring: SharedKeyring,
-    /// One change at a time: what one reads, another must not change before it is written.
-    changing: Mutex<()>,
+    /// One change at a time: what one reads, another must not change before it is written. Holds what the keyring in
+    /// force was made of.
+    changing: Mutex<Seen>,
 }
 
 impl Keys {
@@ -49,7 +53,7 @@ impl Keys {
     ) -> Result<Self, StartError> {
         let stock = Stock { ledger, sealer, kms, clock };
         stock.complete().await?;
-        let keyring = stock.keyring().await?;
+        let (keyring, seen) = stock.keyring().await?;
         let lost = stock.ledger.lost_handles().await?;
         if lost.count > 0 {
             tracing::error!(
@@ -58,7 +62,7 @@ impl Keys {
                 "living credentials cannot be ended: add the former key to store.previous_key_encryption_keys"
             );
         }
-        Ok(Self { stock, keyring: Arc::new(ArcSwap::from_pointee(keyring)), changing: Mutex::new(()) })
+        Ok(Self { stock, keyring: Arc::new(ArcSwap::from_pointee(keyring)), changing: Mutex::new(seen) })
     }
 
     /// The keyring in force.
@@ -78,16 +82,16 @@ impl Keys {
 
     /// Publishes a fresh key for each algorithm of `purpose`, or one in its KMS; it signs after the lag that caches need.
     pub(super) async fn rotate(&self, purpose: Purpose) -> Result<Vec<KeyReport>, StartError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let mut seen = self.changing.lock().await;
         self.stock.rotate(purpose).await?;
-        self.reopen().await?;
+        self.reopen(&mut seen).await?;
         self.list().await
     }
 
     /// Revokes a key: it leaves the JWKS and never signs again. The one that signs goes only with `replace`, which has
     /// another sign at once.
     pub(super) async fn revoke(&self, kid: &str, replace: bool) -> Result<Vec<KeyReport>, StartError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let mut seen = self.changing.lock().await;
         let stock = &self.stock;
         let (records, now) = (stock.ledger.signing_keys().await?, stock.clock.now());
         let revocation = revoke(&records, kid, replace, &stock.sealer, now)?;
@@ -96,7 +100,7 @@ impl Keys {
             changed.push(stock.replacement(purpose, algorithm).await?);
         }
         stock.ledger.store_keys(changed).await?;
-        self.reopen().await?;
+        self.reopen(&mut seen).await?;
         tracing::warn!(kid, "a signing key was revoked");
         self.list().await
     }
@@ -110,15 +114,25 @@ impl Keys {
     /// Stores the states that time has changed, publishes what was rotated in a KMS, and opens the keyring anew if any of
     /// it changed.
     pub(super) async fn settle(&self) -> Result<(), StartError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let mut seen = self.changing.lock().await;
         let records = self.stock.ledger.signing_keys().await?;
         let changed = settle(&records, self.stock.clock.now());
         if !changed.is_empty() {
             self.stock.ledger.store_keys(changed).await?;
         }
-        // Also if nothing moved: another server on the same store may have rotated or revoked keys.
+        // Also if nothing moved: time alone may change which key signs.
         self.stock.adopt(&records).await?;
-        self.reopen().await
+        self.reopen(&mut seen).await
+    }
+
+    /// Opens the keyring anew if another server on the same store has changed a key: what one revokes, all stop using.
+    pub(super) async fn follow(&self) -> Result<(), StartError> {
+        let mut seen = self.changing.lock().await;
+        if seen_of(&self.stock.ledger.signing_keys().await?) != *seen {
+            self.reopen(&mut seen).await?;
+            tracing::info!("another server has changed the signing keys");
+        }
+        Ok(())
     }
 
     /// Seals everything by the current key-encryption key that can be.
@@ -127,10 +141,16 @@ impl Keys {
         Ok(self.stock.ledger.rewrap().await?)
     }
 
-    async fn reopen(&self) -> Result<(), StartError> {
-        self.keyring.store(Arc::new(self.stock.keyring().await?));
+    async fn reopen(&self, seen: &mut Seen) -> Result<(), StartError> {
+        let (keyring, now_seen) = self.stock.keyring().await?;
+        self.keyring.store(Arc::new(keyring));
+        *seen = now_seen;
         Ok(())
     }
+}
+
+fn seen_of(records: &[KeyRecord]) -> Seen {
+    records.iter().map(|record| (record.kid.clone(), record.state, record.activates_at)).collect()
 }
 
 impl Stock {
@@ -153,9 +173,10 @@ impl Stock {
         self.adopt(&records).await.map(drop)
     }
 
-    async fn keyring(&self) -> Result<Keyring, StartError> {
+    async fn keyring(&self) -> Result<(Keyring, Seen), StartError> {
         let records = self.ledger.signing_keys().await?;
-        Ok(Keyring::open_with(&records, &self.sealer, &self.kms, self.clock.now())?)
+        let keyring = Keyring::open_with(&records, &self.sealer, &self.kms, self.clock.now())?;
+        Ok((keyring, seen_of(&records)))
     }
 
     async fn rotate(&self, purpose: Purpose) -> Result<(), StartError> {

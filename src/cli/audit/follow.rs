@@ -1,6 +1,6 @@
 //! `tollgate audit tail` and `tollgate audit export`: the chain itself, record by record.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::lists::{Filters, Query, WhereArgs, Within, table};
 use crate::cli::output::{Output, Tone};
 
-/// Pause between two looks for what is new.
+/// Least time between two looks for what is new: a broker waits for it by itself, a store does not.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Arguments of `audit tail`.
@@ -37,9 +37,10 @@ fn query(within: Within, from_now: bool) -> Query {
 
 /// Prints what is recorded from now on, or from `--since`, until it is stopped.
 pub(in crate::cli) async fn tail(args: TailArgs, output: Output) -> Result<(), Failure> {
-    let query = query(args.within, true);
+    let query = Query { waits: true, ..query(args.within, true) };
     let (zone, mut lister, mut place) = (TimeZone::system(), args.place.lister()?, None);
     loop {
+        let asked = Instant::now();
         let page = lister.audit(&query, place.as_ref()).await?;
         for entry in &page.entries {
             if output.is_json() {
@@ -52,7 +53,7 @@ pub(in crate::cli) async fn tail(args: TailArgs, output: Output) -> Result<(), F
         }
         place = page.next;
         if !page.more {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE.saturating_sub(asked.elapsed())).await;
         }
     }
 }

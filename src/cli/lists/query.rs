@@ -10,6 +10,9 @@ use crate::clock::Clock;
 use crate::domain::{Operation, PrincipalKey, RoleName, TenantName, Tenants};
 use crate::ledger::{LeaseState, Search};
 
+/// How long the broker waits with a page for what is not recorded yet; it gives less if its settings say so.
+const WAIT_SECONDS: u32 = 20;
+
 /// Arguments that narrow every list.
 #[derive(Debug, Clone, Default, Args)]
 pub(in crate::cli) struct Filters {
@@ -64,6 +67,8 @@ pub(in crate::cli) struct Query {
     pub(in crate::cli) outcome: Option<String>,
     /// Records of the audit chain from now on.
     pub(in crate::cli) from_now: bool,
+    /// Pages after the first one wait a while for what is not recorded yet.
+    pub(in crate::cli) waits: bool,
 }
 
 impl Query {
@@ -83,6 +88,7 @@ impl Query {
             ("from", self.from_now.then(|| "now".to_owned())),
             ("limit", Some(limit.to_string())),
             ("cursor", cursor.map(ToOwned::to_owned)),
+            ("wait", (self.waits && cursor.is_some()).then(|| WAIT_SECONDS.to_string())),
         ];
         let pairs = pairs.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
         Serializer::new(String::new()).extend_pairs(pairs).finish()

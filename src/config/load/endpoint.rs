@@ -11,18 +11,21 @@ use url::{Host, Url};
 use super::Around;
 use crate::config::files::read_capped;
 use crate::config::reader::Reader;
+use crate::net::ClientAuthorities;
 
 /// Where cloud machines serve their credentials: AWS, GCP and Azure, and AWS over IPv6.
 const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
+
+/// What is expected of `ca_file`.
+const CA_FILE: &str = "a path to PEM certificates";
 
 /// Largest file of certificates, in bytes.
 const MAX_CA_BYTES: usize = 1 << 20;
 
 /// `ca_file`: the authorities, PEM, that vouch for this endpoint beside the platform's.
 pub(super) fn ca_file(r: &mut Reader<'_>, around: &Around<'_>) -> Option<PathBuf> {
-    let written: PathBuf = r.optional("ca_file", "a path to PEM certificates")?;
+    let written: PathBuf = r.optional("ca_file", CA_FILE)?;
     let path = around.directory.join(written);
-    let fix = "name a file that holds the authority's certificate in PEM";
     match read_capped(&path, MAX_CA_BYTES) {
         Ok(pem)
             if pem.len() <= MAX_CA_BYTES
@@ -30,17 +33,25 @@ pub(super) fn ca_file(r: &mut Reader<'_>, around: &Around<'_>) -> Option<PathBuf
         {
             Some(path)
         }
-        Ok(_) => {
-            let message = format!("{} holds no certificate in PEM", path.display());
-            r.refuse("ca_file", "bad_ca_file", &message, fix);
-            None
-        }
-        Err(error) => {
-            let message = format!("{} cannot be read: {error}", path.display());
-            r.refuse("ca_file", "bad_ca_file", &message, fix);
-            None
-        }
+        Ok(_) => bad_ca_file(r, &format!("{} holds no certificate in PEM", path.display())),
+        Err(error) => bad_ca_file(r, &format!("{} cannot be read: {error}", path.display())),
     }
+}
+
+/// `ca_file` of what clients show: the authorities, PEM, that vouch for them, and nobody beside.
+pub(super) fn client_authorities(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ClientAuthorities> {
+    let path = around.directory.join(r.required::<PathBuf>("ca_file", CA_FILE)?);
+    match read_capped(&path, MAX_CA_BYTES) {
+        Ok(pem) if pem.len() <= MAX_CA_BYTES => ClientAuthorities::from_pem(&pem)
+            .map_or_else(|error| bad_ca_file(r, &format!("{}: {error}", path.display())), Some),
+        Ok(_) => bad_ca_file(r, &format!("{} is too large", path.display())),
+        Err(error) => bad_ca_file(r, &format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
+fn bad_ca_file<T>(r: &Reader<'_>, message: &str) -> Option<T> {
+    r.refuse("ca_file", "bad_ca_file", message, "name a file that holds the authority's certificate in PEM");
+    None
 }
 
 /// `insecure_loopback`, warned about.

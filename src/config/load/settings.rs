@@ -13,7 +13,7 @@ use super::{Around, operations, server, signing, sink, source, store, telemetry,
 use crate::config::reader::Reader;
 use crate::config::{
     AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
-    SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook,
+    SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook, WebhookAuth,
 };
 use crate::domain::TenantName;
 
@@ -110,6 +110,15 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
         let message = "with PostgreSQL there is no file that the administration socket could lie beside";
         let fix = "write admin_socket = \"/run/tollgate/admin.sock\" into [server]";
         r.refuse("server", "missing_key", message, fix);
+    }
+    let asks = |(_, webhook): (_, &Option<Webhook>)| {
+        webhook.as_ref().is_some_and(|webhook| matches!(webhook.auth, WebhookAuth::Certificate(_)))
+    };
+    if draft.server.as_ref().is_some_and(|server| server.tls.is_none()) && draft.webhooks.iter().any(asks) {
+        let message = "client certificates are shown to whoever ends TLS, and that is not this server";
+        let fix =
+            "add tls = { certificate = \"…\", key = \"…\" } to [server], or another auth to the webhook";
+        r.refuse("webhooks", "mtls_without_tls", message, fix);
     }
     draft
 }

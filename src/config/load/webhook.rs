@@ -5,28 +5,27 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::source::is_pointer;
-use super::{Around, secret};
+use super::{Around, endpoint, secret};
 use crate::config::reader::{Field, Reader};
-use crate::config::{Webhook, WebhookAuth};
+use crate::config::{AllowedClients, Webhook, WebhookAuth};
 use crate::domain::{BlockKind, BlockTime};
+use crate::net::ClientName;
 
 /// Shortest secret, bytes: as long as the hash (RFC 2104, section 3).
 const MIN_SECRET: usize = 32;
+
+/// Reads what goes with one way of proving who one is.
+type Way = fn(&mut Reader<'_>, &Around<'_>) -> Option<WebhookAuth>;
+
+/// How to write the names of clients.
+const NAMES: &str = "a list of names, such as [\"dns:siem.example\"]";
 
 /// How to write the subjects.
 const SUBJECTS: &str = "{ repository = \"/fields/repository_id\" }";
 
 /// Reads one webhook.
 pub(super) fn webhook(name: &str, r: &mut Reader<'_>, around: &Around<'_>) -> Option<Webhook> {
-    let secret = r.need("secret", secret::EXPECTED).and_then(|field| secret::secret(&field, around));
-    let secret = secret.filter(|secret| is_long(r, secret));
-    let words = [("hmac", WebhookAuth::Hmac), ("bearer", WebhookAuth::Bearer)];
-    let auth = r.choice("auth", "\"hmac\" or \"bearer\"", &words).unwrap_or(WebhookAuth::Hmac);
-    if auth == WebhookAuth::Bearer {
-        let message =
-            "whoever reads one alert can send any: the secret goes over the wire, and nothing else is signed";
-        r.warn("auth", "webhook_bearer", message, "write auth = \"hmac\" if the sender can sign");
-    }
+    let auth = auth(r, around);
     let subjects = r
         .need("subjects", SUBJECTS)
         .map(|field| field.entries(|kind: &BlockKind, field| subject(*kind, &field)))
@@ -47,13 +46,44 @@ pub(super) fn webhook(name: &str, r: &mut Reader<'_>, around: &Around<'_>) -> Op
     let duration = r.need("duration", "\"4h\"").and_then(|field| field.duration(&range));
     Some(Webhook {
         name: name.to_owned(),
-        secret: secret?,
-        auth,
+        auth: auth?,
         subjects,
         reason: reason?,
         duration: duration?,
         tenant: tenant?,
     })
+}
+
+/// `auth`, and the keys that go with it; those of another way are unknown.
+fn auth(r: &mut Reader<'_>, around: &Around<'_>) -> Option<WebhookAuth> {
+    let words: [(_, Way); 3] = [
+        ("hmac", |r, around| long_secret(r, around).map(WebhookAuth::Hmac)),
+        ("bearer", |r, around| {
+            let message = "whoever reads one alert can send any: the secret goes over the wire, and nothing else is signed";
+            r.warn("auth", "webhook_bearer", message, "write auth = \"hmac\" if the sender can sign");
+            long_secret(r, around).map(WebhookAuth::Bearer)
+        }),
+        ("mtls", |r, around| clients(r, around).map(WebhookAuth::Certificate)),
+    ];
+    let [(_, hmac), ..] = words;
+    let way = r.choice("auth", "\"hmac\", \"bearer\" or \"mtls\"", &words).unwrap_or(hmac);
+    way(r, around)
+}
+
+fn long_secret(r: &mut Reader<'_>, around: &Around<'_>) -> Option<SecretString> {
+    let secret = r.need("secret", secret::EXPECTED).and_then(|field| secret::secret(&field, around));
+    secret.filter(|secret| is_long(r, secret))
+}
+
+fn clients(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AllowedClients> {
+    let authorities = endpoint::client_authorities(r, around);
+    let fix = "write names = [\"dns:siem.example\"], or the URI of its certificate, such as uri:spiffe://…";
+    let names: Vec<ClientName> = r.list("names", NAMES).unwrap_or_default();
+    if names.is_empty() {
+        r.refuse("names", "no_names", "no certificate would do", fix);
+    }
+    Some(AllowedClients { authorities: authorities?, names: names.into_iter().collect() })
+        .filter(|clients| !clients.names.is_empty())
 }
 
 fn subject(kind: BlockKind, field: &Field<'_>) -> Option<String> {

@@ -1,5 +1,5 @@
 //! `GET /v1/audit`: records of the audit chain as JSON lines, oldest first. The header `tollgate-cursor` says where to go
-//! on, also when there is nothing more yet, which `tollgate-more` tells: to follow the chain is to ask again.
+//! on, also when there is nothing more yet, which `tollgate-more` tells: to follow the chain is to ask again, and to `wait` a while for what comes.
 
 use std::sync::Arc;
 
@@ -19,11 +19,18 @@ const CURSOR: HeaderName = HeaderName::from_static("tollgate-cursor");
 /// `true` if there are more records now.
 const MORE: HeaderName = HeaderName::from_static("tollgate-more");
 
-const AUDIT: List = List { name: "audit", operation: Operation::AuditRead, filters: &["from"] };
+const AUDIT: List = List { name: "audit", operation: Operation::AuditRead, filters: &["from"], waits: true };
 
 pub(super) async fn get(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Failure> {
     let (asked, reading) = begin(&context, request, &AUDIT).await?;
-    let listed = context.broker.ledger().list_audit(&reading, asked.from, asked.limit).await;
+    let ledger = context.broker.ledger();
+    let listed = match asked.wait {
+        // Only a reading that goes on knows after which record it waits.
+        Some(wait) if asked.cursor.is_some() => {
+            context.followers.follow(ledger, &reading, asked.limit, wait).await
+        }
+        Some(_) | None => ledger.list_audit(&reading, asked.from, asked.limit).await,
+    };
     let listed = listed.map_err(|refusal| failed(&context, &reading, refusal))?;
     let mut body = Vec::new();
     for entry in &listed.entries {

@@ -17,16 +17,25 @@ use crate::http::observe::Noted;
 use crate::http::query::{Asked, List};
 use crate::ledger::{Listed, Reading};
 
-const LEASES: List =
-    List { name: "leases", operation: Operation::LeaseList, filters: &["principal", "role", "state"] };
+const LEASES: List = List {
+    name: "leases",
+    operation: Operation::LeaseList,
+    filters: &["principal", "role", "state"],
+    waits: false,
+};
 
-const AUTHORISATIONS: List =
-    List { name: "authorisations", operation: Operation::LeaseList, filters: &["principal", "role"] };
+const AUTHORISATIONS: List = List {
+    name: "authorisations",
+    operation: Operation::LeaseList,
+    filters: &["principal", "role"],
+    waits: false,
+};
 
 const DECISIONS: List = List {
     name: "decisions",
     operation: Operation::DecisionList,
     filters: &["principal", "role", "operation", "outcome"],
+    waits: false,
 };
 
 pub(super) async fn leases(

@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::BlockId;
-use crate::http::Context;
 use crate::http::answer::json;
 use crate::http::body::{self, MediaType};
 use crate::http::failure::Failure;
 use crate::http::json::alert;
 use crate::http::signature;
+use crate::http::{Context, Peer};
 use crate::ledger::BlocksSet;
 
 /// What the alert did.
@@ -36,7 +36,8 @@ pub(super) async fn post(
     let loaded = context.broker.loaded();
     let webhook = path.ok().and_then(|Path(name)| loaded.config.settings.webhooks.get(&name));
     let webhook = webhook.ok_or_else(|| Failure::request(signature::refused("no such webhook")))?;
-    let once = signature::verify(webhook, &parts.headers, &body, context.clock.now());
+    let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
+    let once = signature::verify(webhook, &parts.headers, peer, &body, context.clock.now());
     let once = once.map_err(Failure::request)?;
     let alert = Value::Object(alert(&body).map_err(Failure::request)?);
     let set = context.broker.alert(webhook, &alert, once).await.map_err(Failure::request)?;

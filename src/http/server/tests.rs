@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::TlsSettings;
 use crate::http::endpoint::{UNREADABLE, Unreadable};
 use crate::http::{Peer, TlsError};
@@ -58,7 +59,7 @@ fn hello() -> Router {
     Router::new().route(
         "/",
         get(|Extension(peer): Extension<Peer>| async move {
-            assert!(peer.certificates.is_none());
+            assert!(peer.certificate.is_none());
             format!("hello {}", peer.address.ip())
         }),
     )
@@ -224,6 +225,10 @@ fn certificate(directory: &Path) -> (TlsSettings, CertificateDer<'static>) {
     (settings, certified.cert.der().clone())
 }
 
+fn load(settings: &TlsSettings) -> Result<Tls, TlsError> {
+    Tls::load(settings, std::iter::empty(), &Clock::system())
+}
+
 async fn connect(
     address: SocketAddr,
     root: &CertificateDer<'static>,
@@ -250,7 +255,7 @@ const BOTH: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &
 async fn serves_http_2_and_http_1_over_tls() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, root) = certificate(directory.path());
-    let tls = Arc::new(Tls::load(&settings).unwrap());
+    let tls = Arc::new(load(&settings).unwrap());
     let server = start(Some(tls), caps(), hello()).await;
 
     let stream = connect(server.address, &root, &BOTH, b"h2").await.unwrap();
@@ -274,7 +279,7 @@ async fn serves_http_2_and_http_1_over_tls() {
 #[tokio::test]
 async fn s_07_ends_slow_handshakes() {
     let directory = tempfile::tempdir().unwrap();
-    let tls = Arc::new(Tls::load(&certificate(directory.path()).0).unwrap());
+    let tls = Arc::new(load(&certificate(directory.path()).0).unwrap());
     let server = start(Some(tls), Caps { handshake: SHORT, ..caps() }, hello()).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(exchange(&mut silent, b"").await, "");
@@ -284,7 +289,7 @@ async fn s_07_ends_slow_handshakes() {
 async fn s_07_ends_idle_http_2_connections() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, root) = certificate(directory.path());
-    let tls = Arc::new(Tls::load(&settings).unwrap());
+    let tls = Arc::new(load(&settings).unwrap());
     let server = start(Some(tls), Caps { idle: SHORT, grace: SHORT, ..caps() }, hello()).await;
     let stream = connect(server.address, &root, &BOTH, b"h2").await.unwrap();
     let (_sender, connection) =
@@ -297,7 +302,7 @@ async fn s_07_ends_idle_http_2_connections() {
 #[tokio::test]
 async fn plain_http_gets_no_answer_from_a_tls_listener() {
     let directory = tempfile::tempdir().unwrap();
-    let tls = Arc::new(Tls::load(&certificate(directory.path()).0).unwrap());
+    let tls = Arc::new(load(&certificate(directory.path()).0).unwrap());
     let server = start(Some(tls), caps(), hello()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(LAST_REQUEST).await.unwrap();
@@ -311,19 +316,19 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (settings, old_root) = certificate(old.path());
     let (renewed, new_root) = certificate(new.path());
-    let tls = Arc::new(Tls::load(&settings).unwrap());
+    let tls = Arc::new(load(&settings).unwrap());
     let server = start(Some(Arc::clone(&tls)), caps(), hello()).await;
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_ok());
 
     let mixed = TlsSettings { certificate: renewed.certificate.clone(), key: settings.key.clone() };
-    assert!(matches!(Tls::load(&mixed), Err(TlsError::Unusable(_))));
+    assert!(matches!(load(&mixed), Err(TlsError::Unusable(_))));
     let absent = TlsSettings { certificate: new.path().join("none"), key: settings.key.clone() };
-    assert!(matches!(Tls::load(&absent), Err(TlsError::Pem { .. })));
+    assert!(matches!(load(&absent), Err(TlsError::Pem { .. })));
     let empty = TlsSettings { certificate: settings.key.clone(), key: settings.key.clone() };
-    assert!(matches!(Tls::load(&empty), Err(TlsError::NoCertificate(_))));
+    assert!(matches!(load(&empty), Err(TlsError::NoCertificate(_))));
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_ok());
 
-    tls.replace(Tls::load(&renewed).unwrap());
+    tls.replace(load(&renewed).unwrap());
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_err());
     assert!(connect(server.address, &new_root, &BOTH, b"h2").await.is_ok());
 }

@@ -141,8 +141,16 @@ async fn authorisations_without_a_lease_are_listed_until_they_are_dead(bench: Be
     assert_eq!((found[0].state.as_str(), found[0].role.as_str()), ("open", "deploy"));
     assert_eq!(found[0].decision, auth.grant().facts().decision());
     assert_eq!(list(one("bank")).await, []);
+    assert_eq!(found[0].renews, None);
     bench.clock.set(found[0].dies_by);
     assert_eq!(list(one("default")).await, []);
+
+    let lease = leased(&bench, "another", None).await;
+    let first = bench.ledger.renewable(lease.id(), lease.secret()).await.unwrap();
+    let planned = bench.planned_renewal(lease.id());
+    let _renewal = bench.ledger.authorise_renewal(planned, &first).await.unwrap();
+    let found = list(one("default")).await;
+    assert_eq!(found.iter().map(|entry| entry.renews).collect::<Vec<_>>(), [Some(lease.id())]);
 }
 
 async fn decisions_are_found_by_operation_and_outcome(bench: Bench) {

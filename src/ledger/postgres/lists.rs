@@ -6,6 +6,7 @@ use sqlx::{Encode, PgConnection, Postgres, QueryBuilder, Row, Type};
 
 use crate::domain::{DecisionId, LeaseId, Tenants};
 use crate::ledger::explained::time;
+use crate::ledger::leases::renews;
 use crate::ledger::look;
 use crate::ledger::search::{DecisionEntry, LeaseEntry, LeaseState, Look, Page, UnleasedEntry};
 
@@ -168,7 +169,7 @@ pub(super) async fn unleased(
     wanted: &Look,
 ) -> sqlx::Result<Page<UnleasedEntry>> {
     let mut query = Query::new(
-        "SELECT a.decision, a.tenant, d.principal, d.role, d.target, d.at, a.dies_by, a.state
+        "SELECT a.decision, a.tenant, d.principal, d.role, d.target, d.at, a.dies_by, a.state, d.body
          FROM authorisations a JOIN decisions d ON d.id = a.decision WHERE true",
     );
     query.and_if("a.dies_by >", Some(wanted.now));
@@ -183,6 +184,7 @@ pub(super) async fn unleased(
             authorised_at: time(row.try_get(5)?),
             dies_by: time(row.try_get(6)?),
             state: row.try_get(7)?,
+            renews: renews(&row.try_get::<String, _>(8)?),
         })
     };
     let found = query.run(connection, ("a.decision", wanted.limit + 1), read).await?;

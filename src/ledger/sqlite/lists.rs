@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use crate::domain::{DecisionId, LeaseId, Tenants};
 use crate::ledger::explained::time;
+use crate::ledger::leases::renews;
 use crate::ledger::look;
 use crate::ledger::search::{DecisionEntry, LeaseEntry, LeaseState, Look, Page, UnleasedEntry};
 
@@ -170,7 +171,7 @@ pub(in crate::ledger) fn unleased(
     wanted: &Look,
 ) -> rusqlite::Result<Page<UnleasedEntry>> {
     let mut query = Query::new(
-        "SELECT a.decision, a.tenant, d.principal, d.role, d.target, d.at, a.dies_by, a.state
+        "SELECT a.decision, a.tenant, d.principal, d.role, d.target, d.at, a.dies_by, a.state, d.body
          FROM authorisations a JOIN decisions d ON d.id = a.decision",
     );
     query.and("a.dies_by > ?", [Value::from(wanted.now)]);
@@ -185,6 +186,7 @@ pub(in crate::ledger) fn unleased(
             authorised_at: time(row.get(5)?),
             dies_by: time(row.get(6)?),
             state: row.get(7)?,
+            renews: renews(&row.get::<_, String>(8)?),
         })
     };
     let found = query.run(connection, ("a.decision", wanted.limit + 1), read, wanted.now)?;

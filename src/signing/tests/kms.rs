@@ -1,5 +1,10 @@
 //! Keys that a KMS holds, beside and in place of those of the store. What it signs is tested against a real one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
 use super::*;
 use crate::clock::Clock;
 use crate::config::{KmsSettings, SigningSettings, TransitSettings};
@@ -144,4 +149,53 @@ async fn c_11_an_answer_that_is_no_signature_of_the_key_is_not_used() {
         let SigningError::Kms(error) = refused else { panic!("{refused}") };
         assert!(error.to_string().contains(wanted), "{error}");
     }
+}
+
+/// A KMS that holds every call until it is let go, and counts how many are there at once.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    free: watch::Sender<bool>,
+}
+
+impl Crowd {
+    async fn call(self: Arc<Self>) -> String {
+        let here = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(here, Ordering::SeqCst);
+        let mut free = self.free.subscribe();
+        free.wait_for(|free| *free).await.unwrap();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        json!({ "data": { "signature": "vault:v1:none" } }).to_string()
+    }
+}
+
+#[tokio::test]
+async fn s_07_a_kms_that_hangs_has_thirty_two_calls_and_no_more() {
+    let mut records = first();
+    records.push(in_kms(Purpose::Credentials, 1, at(1)));
+    let crowd = Arc::new(Crowd::default());
+    let calls = Arc::clone(&crowd);
+    let router = axum::Router::new().fallback(move || Arc::clone(&calls).call());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let kms = kms_at(&format!("http://{}", listener.local_addr().unwrap()), "tollgate");
+    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    let keyring = Arc::new(Keyring::open_with(&records, &sealer(1), &kms, at(2)).unwrap());
+    let signing: Vec<_> = (0..100)
+        .map(|_| {
+            let keyring = Arc::clone(&keyring);
+            let claims = json!({});
+            tokio::spawn(
+                async move { keyring.sign_jwt(Purpose::Credentials, ACCESS_TOKEN_TYP, &claims).await },
+            )
+        })
+        .collect();
+    while crowd.most.load(Ordering::SeqCst) < 32 {
+        tokio::task::yield_now().await;
+    }
+    crowd.free.send_replace(true);
+    for signed in signing {
+        signed.await.unwrap().unwrap_err();
+    }
+    assert_eq!(crowd.most.load(Ordering::SeqCst), 32);
 }

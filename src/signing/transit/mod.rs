@@ -30,6 +30,7 @@ use super::SigningAlgorithm;
 use crate::clock::Clock;
 use crate::config::TransitSettings;
 use crate::net::{Client, Request, Response, Rules};
+use crate::telemetry::{self, KmsOutcome};
 
 /// Longest that a signature may take, waiting for its turn included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -115,6 +116,7 @@ impl Transit {
         let quiet = self.quiet_until.load(Ordering::Relaxed).saturating_sub(self.now());
         // A clock that was set back does not make the silence longer.
         if (1..=PAUSE).contains(&quiet) {
+            telemetry::kms_called(KmsOutcome::Paused);
             return Err(KmsError::Paused);
         }
         let form = Sign {
@@ -131,7 +133,11 @@ impl Transit {
             let _turn = self.calls.acquire().await.map_err(|_| KmsError::Busy)?;
             self.ask::<Signed>(&["sign"], Some(&form)).await
         };
-        let signed = timeout(CALL_TIMEOUT, signing).await.unwrap_or(Err(KmsError::Busy));
+        let signed = timeout(CALL_TIMEOUT, signing).await.unwrap_or_else(|_| {
+            // Given up before there was an answer that could be counted.
+            telemetry::kms_called(KmsOutcome::Unavailable);
+            Err(KmsError::Busy)
+        });
         if signed.as_ref().is_err_and(KmsError::is_outage) {
             self.quiet_until.store(self.now().saturating_add(PAUSE), Ordering::Relaxed);
         }
@@ -179,8 +185,18 @@ impl Transit {
         if let Some(namespace) = &self.settings.namespace {
             request = request.header("x-vault-namespace", namespace)?;
         }
-        let response = self.client.send(request.header("x-vault-token", token.expose_secret())?).await?;
-        if response.status.is_success() { Ok(response) } else { Err(said_no(&response, &token)) }
+        let request = request.header("x-vault-token", token.expose_secret())?;
+        let answered = match self.client.send(request).await {
+            Ok(response) if response.status.is_success() => Ok(response),
+            Ok(response) => Err(said_no(&response, &token)),
+            Err(error) => Err(error.into()),
+        };
+        telemetry::kms_called(match &answered {
+            Ok(_) => KmsOutcome::Done,
+            Err(error) if error.is_outage() => KmsOutcome::Unavailable,
+            Err(_) => KmsOutcome::Refused,
+        });
+        answered
     }
 }
 

@@ -9,9 +9,9 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use record::{
-    Budget, EndOutcome, InFlight, Outcome, batch_committed, blocks_in_force, commit_failed,
+    Budget, EndOutcome, InFlight, KmsOutcome, Outcome, batch_committed, blocks_in_force, commit_failed,
     configuration_reloaded, end_tried, ends_waiting, event_dropped, exchange_ended, issuer_keys_aged,
-    leases_live, mint_ended, rate_limited, readiness, request_ended, request_shed, signing_keys,
+    kms_called, leases_live, mint_ended, rate_limited, readiness, request_ended, request_shed, signing_keys,
     sink_dead_letter, sink_delivered, sink_failed, sink_lags, sink_starts,
 };
 pub(super) use record::{SpanOutcome, spans};
@@ -95,6 +95,9 @@ fn begin() {
     for outcome in ["done", "refused"] {
         counter!(names::RELOADS, "outcome" => outcome).increment(0);
     }
+    for outcome in ["done", "refused", "unavailable", "paused"] {
+        counter!(names::KMS_CALLS, "outcome" => outcome).increment(0);
+    }
     for outcome in [SpanOutcome::Exported, SpanOutcome::Failed, SpanOutcome::Dropped] {
         spans(outcome, 0);
     }
@@ -135,6 +138,7 @@ mod tests {
         readiness(true);
         configuration_reloaded(false);
         request_shed();
+        kms_called(KmsOutcome::Paused);
         commit_failed();
         event_dropped();
         sink_starts("siem");
@@ -162,6 +166,7 @@ mod tests {
             r#"tollgate_issuer_keys_age_seconds{issuer="github"} 90"#,
             r#"tollgate_issuer_keys_known{issuer="gitlab"} 0"#,
             r#"tollgate_signing_keys{purpose="federation",state="active"} 2"#,
+            r#"tollgate_kms_calls_total{outcome="paused"} 1"#,
             r#"tollgate_ends_total{outcome="dies_at_expiry"} 1"#,
             r#"tollgate_reloads_total{outcome="refused"} 1"#,
             r#"tollgate_http_requests_total{route="/token",status="200"} 1"#,

@@ -241,6 +241,30 @@ impl Budget {
     }
 }
 
+/// What came of a call of a KMS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KmsOutcome {
+    /// It did what was asked.
+    Done,
+    /// It said no.
+    Refused,
+    /// It is down, sealed or too slow.
+    Unavailable,
+    /// It was not asked, as it failed a moment ago.
+    Paused,
+}
+
+/// Counts a call of a KMS.
+pub fn kms_called(outcome: KmsOutcome) {
+    let outcome = match outcome {
+        KmsOutcome::Done => "done",
+        KmsOutcome::Refused => "refused",
+        KmsOutcome::Unavailable => "unavailable",
+        KmsOutcome::Paused => "paused",
+    };
+    counter!(names::KMS_CALLS, "outcome" => outcome).increment(1);
+}
+
 /// Counts a request that was refused because `budget` was used up.
 pub fn rate_limited(budget: Budget) {
     counter!(names::RATE_LIMITED, "budget" => budget.as_str()).increment(1);

@@ -56,6 +56,8 @@ pub mod names {
     pub const ISSUER_KEYS_KNOWN: &str = "tollgate_issuer_keys_known";
     /// Tollgate's own keys.
     pub const SIGNING_KEYS: &str = "tollgate_signing_keys";
+    /// Calls of a KMS.
+    pub const KMS_CALLS: &str = "tollgate_kms_calls_total";
     /// Whether anything can be issued.
     pub const READY: &str = "tollgate_ready";
     /// Reloads of the configuration.
@@ -153,7 +155,11 @@ pub const METRICS: &[Metric] = &[
     seconds(names::REQUEST_SECONDS, &["route"], "Time from a request's head to its answer's."),
     gauge(names::IN_FLIGHT, &[], "HTTP requests being served."),
     counter(names::SHED, &[], "HTTP requests turned away because too many were being served."),
-    counter(names::RATE_LIMITED, &["budget"], "Requests refused because a budget was used up."),
+    counter(
+        names::RATE_LIMITED,
+        &["budget"],
+        "Requests refused because a budget was used up: principal, tenant, role, on_call, lookups, peer or alerts.",
+    ),
     Metric {
         name: names::BATCH_SIZE,
         kind: MetricKind::Histogram(RECORDS),
@@ -179,6 +185,11 @@ pub const METRICS: &[Metric] = &[
         "1 if an issuer's keys are known, 0 if none was ever fetched.",
     ),
     gauge(names::SIGNING_KEYS, &["purpose", "state"], "Tollgate's own keys."),
+    counter(
+        names::KMS_CALLS,
+        &["outcome"],
+        "Calls of a KMS: done, refused, unavailable (down or too slow) or paused (not asked: it failed a moment ago).",
+    ),
     counter(
         names::SPANS,
         &["outcome"],

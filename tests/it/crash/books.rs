@@ -1,4 +1,4 @@
-//! The ledger as an auditor reads it, from the file of a running server, beside what `OpenBao` really holds.
+//! The ledger as an auditor reads it, from the store of a running server, beside what `OpenBao` really holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,30 +11,75 @@ use tollgate::signing::Sealer;
 
 use super::LOGIN_TTL;
 use crate::harness::parts::bao::Bao;
-use crate::harness::process;
-use crate::harness::wait::PATIENCE;
+use crate::harness::parts::postgres::Postgres;
+use crate::harness::{Site, process};
+
+/// Longest wait for agreement: what a server was ending when it died is claimed by it for a minute, beside others on
+/// PostgreSQL.
+const AGREEMENT: Duration = Duration::from_mins(4);
 
 /// A store and the key that its handles are sealed with.
 pub(crate) struct Books {
-    store: PathBuf,
+    store: Store,
     sealer: Sealer,
 }
 
+enum Store {
+    File(PathBuf),
+    Database(Postgres, String),
+}
+
+impl Store {
+    /// What a query gives of one column of text.
+    fn texts(&self, sql: &str) -> Vec<String> {
+        match self {
+            Self::File(path) => {
+                let store = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+                store.busy_timeout(Duration::from_secs(5)).unwrap();
+                let mut rows = store.prepare(sql).unwrap();
+                rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+            }
+            Self::Database(postgres, database) => postgres.sql(database, sql),
+        }
+    }
+
+    /// The column of bytes `name` as text, in hexadecimal digits.
+    fn hex(&self, name: &str) -> String {
+        match self {
+            Self::File(_) => format!("lower(hex({name}))"),
+            Self::Database(..) => format!("encode({name}, 'hex')"),
+        }
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+}
+
 impl Books {
-    pub(crate) fn new(store: &Path) -> Self {
+    pub(crate) fn of_file(store: &Path) -> Self {
+        Self::of(Store::File(store.to_owned()))
+    }
+
+    pub(crate) fn of_database(postgres: Postgres, database: String) -> Self {
+        Self::of(Store::Database(postgres, database))
+    }
+
+    fn of(store: Store) -> Self {
         let sealer = Sealer::new(&"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()).unwrap();
-        Self { store: store.to_owned(), sealer }
+        Self { store, sealer }
     }
 
     fn accessors(&self, of: &str) -> BTreeMap<String, String> {
-        let store = Connection::open_with_flags(&self.store, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        store.busy_timeout(Duration::from_secs(5)).unwrap();
         let now = Clock::system().now().as_millisecond();
-        let mut rows = store.prepare(&format!("SELECT d.id, d.handle FROM decisions d JOIN {of}")).unwrap();
-        let rows = rows.query_map([now], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
-        rows.map(|row| {
-            let (id, sealed) = row.unwrap();
-            let decision = DecisionId::from_bytes(id).to_string();
+        let (id, handle) = (self.store.hex("d.id"), self.store.hex("d.handle"));
+        let of = of.replace("?1", &now.to_string());
+        let rows = self.store.texts(&format!("SELECT {id} || ' ' || {handle} FROM decisions d JOIN {of}"));
+        let rows = rows.iter().map(|row| row.split_once(' ').unwrap());
+        rows.map(|(id, sealed)| {
+            let decision = DecisionId::from_bytes(unhex(id).try_into().unwrap()).to_string();
+            let sealed = unhex(sealed);
             let handle = self.sealer.open(&format!("handle:{decision}"), &sealed).unwrap();
             let Handle::Vault { accessor } = serde_json::from_slice(&handle).unwrap() else {
                 panic!("not a handle of Vault")
@@ -86,7 +131,7 @@ impl Books {
                 return;
             }
             assert!(
-                started.elapsed() < PATIENCE,
+                started.elapsed() < AGREEMENT,
                 "{when}: {unknown:?} live unknown, {doomed:?} are in doubt"
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -94,8 +139,13 @@ impl Books {
     }
 
     /// The audit chain must be whole.
-    pub(crate) fn are_whole(&self, when: &str) {
-        let done = process::run(&["audit", "verify", "--store", self.store.to_str().unwrap()]);
+    pub(crate) fn are_whole(&self, site: &Site, when: &str) {
+        let config = site.config();
+        let of = match &self.store {
+            Store::File(path) => ["--store", path.to_str().unwrap()],
+            Store::Database(..) => ["--config", config.to_str().unwrap()],
+        };
+        let done = process::run(&[&["audit", "verify"][..], &of].concat());
         assert!(done.status.success(), "{when}: {}", String::from_utf8_lossy(&done.stdout));
     }
 }

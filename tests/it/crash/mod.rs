@@ -1,5 +1,5 @@
-//! Crashes: at every named point of the path, and at any moment under load. Afterwards the ledger and a real `OpenBao`
-//! must agree on what is alive, and the audit chain must be whole.
+//! Crashes, on both stores: at every named point of the path, and at any moment under load. Afterwards the ledger and a
+//! real `OpenBao` must agree on what is alive, and the audit chain must be whole.
 
 mod books;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tollgate::clock::{Clock, random_bytes};
 
 use crate::harness::parts::bao::Bao;
-use crate::harness::{Api, Server, Site, process};
+use crate::harness::{Api, Replicas, Server, Site, process};
 use books::Books;
 
 /// Every point of an exchange, in order.
@@ -62,17 +62,59 @@ struct Scene {
     books: Books,
 }
 
+/// Runs each test on SQLite and on PostgreSQL.
+macro_rules! on_both_stores {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name(super::Scene::on_sqlite().await).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name(super::Scene::on_postgres().await).await;
+                }
+            )*
+        }
+    };
+}
+
+on_both_stores! {
+    after_a_crash_at_any_point_of_an_exchange_the_ledger_knows_what_lives
+    after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead
+    after_a_crash_at_any_point_of_a_renewal_the_lease_lives_and_no_longer_than_it_is_known_to
+    c_15_after_a_crash_while_a_block_is_set_it_holds_whole_or_not_at_all
+    a_retry_after_a_crash_gets_a_credential_and_ends_the_first
+    killed_at_any_moment_under_load_the_ledger_knows_what_lives
+}
+
 impl Scene {
-    async fn new() -> Self {
+    async fn on_sqlite() -> Self {
         let bao = Bao::start().await;
         let site = bao.site(&[]).await;
         site.write("config/tollgate.toml", &site.settings("[limits]\nexchanges_per_minute = 100000"));
+        let books = Books::of_file(&site.store());
+        Self::of(bao, site, books).await
+    }
+
+    async fn on_postgres() -> Self {
+        let bao = Bao::start().await;
+        let Replicas { postgres, database, site } = Replicas::of(bao.site(&[]).await, "");
+        Self::of(bao, site, Books::of_database(postgres, database)).await
+    }
+
+    async fn of(bao: Bao, site: Site, books: Books) -> Self {
         // OpenBao looks for the keys as soon as it is told where they are.
         let server = Server::start(&site.config(), "");
         bao.trust(&site).await;
         bao.login_role("app", json!({ "token_ttl": format!("{LOGIN_TTL}s") })).await;
         drop(server);
-        let books = Books::new(&site.store());
         Self { site, bao, books }
     }
 
@@ -84,7 +126,7 @@ impl Scene {
     async fn recovers(&self, when: &str) -> Server {
         let server = self.start("");
         self.books.agree_with(&self.bao, when).await;
-        self.books.are_whole(when);
+        self.books.are_whole(&self.site, when);
         server
     }
 
@@ -106,9 +148,7 @@ fn unique() -> String {
     format!("{:x}", u128::from_be_bytes(random_bytes().unwrap()))
 }
 
-#[tokio::test]
-async fn after_a_crash_at_any_point_of_an_exchange_the_ledger_knows_what_lives() {
-    let scene = Scene::new().await;
+async fn after_a_crash_at_any_point_of_an_exchange_the_ledger_knows_what_lives(scene: Scene) {
     for point in EXCHANGE {
         let mut server = scene.start(point);
         let answer = scene.ask(&scene.site.token(), &unique()).await;
@@ -119,9 +159,7 @@ async fn after_a_crash_at_any_point_of_an_exchange_the_ledger_knows_what_lives()
     assert_eq!(scene.books.leased().len(), 2, "the crashes after the lease's commit");
 }
 
-#[tokio::test]
-async fn after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead() {
-    let scene = Scene::new().await;
+async fn after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead(scene: Scene) {
     let mut wanted = 0;
     for (point, still_wanted) in END {
         let mut server = scene.start(point);
@@ -139,9 +177,9 @@ async fn after_a_crash_at_any_point_of_an_end_what_was_to_be_ended_is_dead() {
     }
 }
 
-#[tokio::test]
-async fn after_a_crash_at_any_point_of_a_renewal_the_lease_lives_and_no_longer_than_it_is_known_to() {
-    let scene = Scene::new().await;
+async fn after_a_crash_at_any_point_of_a_renewal_the_lease_lives_and_no_longer_than_it_is_known_to(
+    scene: Scene,
+) {
     let role = crate::harness::parts::bao::ROLE
         .replace("policies = [\"ci", "max_session = \"2h\"\npolicies = [\"ci");
     scene.site.write("config/roles/vault/app.toml", &role);
@@ -182,9 +220,7 @@ async fn after_a_crash_at_any_point_of_a_renewal_the_lease_lives_and_no_longer_t
     }
 }
 
-#[tokio::test]
-async fn c_15_after_a_crash_while_a_block_is_set_it_holds_whole_or_not_at_all() {
-    let scene = Scene::new().await;
+async fn c_15_after_a_crash_while_a_block_is_set_it_holds_whole_or_not_at_all(scene: Scene) {
     for (point, holds) in BLOCK {
         let mut server = scene.start(point);
         scene.ask(&scene.site.token(), &unique()).await.unwrap();
@@ -202,9 +238,7 @@ async fn c_15_after_a_crash_while_a_block_is_set_it_holds_whole_or_not_at_all() 
     }
 }
 
-#[tokio::test]
-async fn a_retry_after_a_crash_gets_a_credential_and_ends_the_first() {
-    let scene = Scene::new().await;
+async fn a_retry_after_a_crash_gets_a_credential_and_ends_the_first(scene: Scene) {
     for point in ["after_authorise", "after_mint", "after_lease"] {
         let (token, key) = (scene.site.token(), unique());
         let mut server = scene.start(point);
@@ -221,9 +255,7 @@ async fn a_retry_after_a_crash_gets_a_credential_and_ends_the_first() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_under_load_the_ledger_knows_what_lives() {
-    let scene = Scene::new().await;
+async fn killed_at_any_moment_under_load_the_ledger_knows_what_lives(scene: Scene) {
     let mut server = scene.start("");
     for round in 0..ROUNDS {
         let clients: Vec<_> = (0..AT_ONCE)

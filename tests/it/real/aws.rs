@@ -194,3 +194,47 @@ async fn c_14_a_window_under_15_minutes_is_closed_by_the_server() {
         .await;
     app.stop().await;
 }
+
+#[tokio::test]
+async fn p_09_an_aws_lease_is_renewed_while_policy_allows_and_never_past_its_session() {
+    let aws = Aws::start(&Aws::trusts_keys()).await;
+    let recorder = Recorder::start(&aws.url).await;
+    let mut site = aws.ambient_site(&recorder.url).await;
+    let role = std::fs::read_to_string(site.path("config/roles/deploy/app.toml")).unwrap();
+    let renewable = role.replace("max = \"1h\"", "max = \"40m\"");
+    let renewable = renewable.replace("policies =", "max_session = \"40m\"\npolicies =");
+    site.write("config/roles/deploy/app.toml", &renewable);
+    site.clock = Clock::manual(Clock::system().now());
+    let app = site.start().await;
+    let first = granted(&site, &json!({ "role": "deploy/app" })).await;
+    let lease = |name: &str| first["lease"][name].as_str().unwrap().to_owned();
+    assert_eq!(lease("renewal"), "replaces");
+    let renew = async || {
+        let body = json!({ "ttl": "40m" });
+        site.api().post_lease(&lease("id"), "renew", &lease("secret"), &body).await
+    };
+    site.clock.set(site.now() + SignedDuration::from_mins(5));
+    let renewed = renew().await.ok();
+    assert_eq!(renewed["lease"]["id"], lease("id"));
+    let keys = Signer::of(&renewed["credential"]);
+    assert_ne!(renewed["credential"]["access_key_id"], first["credential"]["access_key_id"]);
+    assert_eq!(aws.s3(&keys, Method::GET, "/bucket/acme/shop/x").await.0, 200);
+    assert_eq!(aws.s3(&keys, Method::GET, "/bucket/acme/other/x").await.0, 403);
+
+    // What the server is asked for reaches to the end of the session, by its clock, and no further.
+    let [_, second] = &recorder.take()[..] else { panic!("two requests") };
+    let seconds: i64 = second.field("DurationSeconds").unwrap().parse().unwrap();
+    let ends: Timestamp = lease("renewable_until").parse().unwrap();
+    assert!((900..=2100).contains(&seconds), "{seconds}");
+    assert!(site.now() + SignedDuration::from_secs(seconds) <= ends);
+    let dies_at: Timestamp = renewed["lease"]["dies_at"].as_str().unwrap().parse().unwrap();
+    assert!(dies_at <= ends, "{dies_at} {ends}");
+
+    site.write("policies/ci/test.rego", "package ci.test\n\ndefault allow := false\n");
+    app.reload().await.unwrap();
+    site.clock.set(site.now() + SignedDuration::from_mins(5));
+    let refused = renew().await;
+    assert_eq!((refused.status, refused.code()), (403, "not_allowed"), "{}", refused.text);
+    assert_eq!(recorder.take().len(), 0, "the server is not even asked");
+    app.stop().await;
+}

@@ -204,6 +204,17 @@ async fn openbao_believes_federation_tokens_that_its_own_transit_engine_signs() 
     site.api().credentials(&site.token(), &json!({ "role": "vault/app" })).await.ok();
     let verified = run(job(&site, &["audit", "verify", "--config", "config"])).await;
     assert!(verified.ok().contains("whole"), "checkpoints are signed there too: {verified:?}");
+    let counted = async |outcome: &str| {
+        let metrics = site.api().get("/metrics", None).await.text;
+        let name = format!("tollgate_kms_calls_total{{outcome=\"{outcome}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+        count.parse::<u64>().unwrap() > 0
+    };
+    assert!(counted("done").await && !counted("unavailable").await);
+    bao.seal().await;
+    let refused = site.api().credentials(&site.token(), &json!({ "role": "vault/app" })).await;
+    assert_eq!(refused.code(), "signing_unavailable");
+    assert!(counted("unavailable").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

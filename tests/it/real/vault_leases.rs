@@ -136,3 +136,36 @@ async fn a_renewed_token_lives_as_long_as_the_answer_says() {
     assert_eq!(known["dies_at"], renewed["lease"]["dies_at"]);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p_09_no_renewal_at_openbao_reaches_past_the_session_or_what_policy_says_now() {
+    let bao = Bao::start().await;
+    let role = role("max_session = \"20m\"").replace("max = \"1h\"", "max = \"20m\"");
+    let site = bao.site(&[("config/roles/vault/app.toml", &role)]).await;
+    let app = site.start().await;
+    bao.trust(&site).await;
+    let leased =
+        site.api().credentials(&site.token(), &json!({ "role": "vault/app", "ttl": "60s" })).await.ok();
+    let lease = |name: &str| leased["lease"][name].as_str().unwrap().to_owned();
+    let renew = async |ttl: &str| {
+        site.api().post_lease(&lease("id"), "renew", &lease("secret"), &json!({ "ttl": ttl })).await
+    };
+    // The login, whose death is that of the credential.
+    let left = async || bao.living().await.into_iter().find(|token| token.decision.is_none()).unwrap().ttl;
+    assert!(left().await <= 60);
+    let renewed = renew("20m").await.ok();
+    let time = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let (dies_at, session_ends) =
+        (time(&renewed["lease"]["dies_at"]), time(&leased["lease"]["renewable_until"]));
+    assert!(dies_at <= session_ends, "{dies_at} {session_ends}");
+    let session = session_ends.duration_since(Clock::system().now()).as_secs();
+    assert!((61..=1200).contains(&left().await) && left().await.cast_signed() <= session + 1);
+
+    let before = left().await;
+    site.write("policies/ci/test.rego", "package ci.test\n\ndefault allow := false\n");
+    app.reload().await.unwrap();
+    let refused = renew("20m").await;
+    assert_eq!((refused.status, refused.code()), (403, "not_allowed"), "{}", refused.text);
+    assert!(left().await <= before);
+    app.stop().await;
+}

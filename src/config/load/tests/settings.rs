@@ -354,7 +354,7 @@ fn webhooks_say_what_they_may_block_and_for_how_long() {
     let settings = webhook(good).clean().settings;
     let siem = &settings.webhooks["siem"];
     assert_eq!((siem.name.as_str(), siem.duration.as_secs(), &siem.tenant), ("siem", 4 * 3600, &None));
-    assert_eq!(siem.auth, crate::config::WebhookAuth::Hmac);
+    assert!(matches!(siem.auth, crate::config::WebhookAuth::Hmac(_)));
 
     let place = |line: u32, key: &str| format!("tollgate.toml:{line} webhooks.siem.{key}");
     webhook("duration = \"4h\"").stops("missing_key", &place(7, "subjects"));
@@ -371,9 +371,46 @@ fn webhooks_say_what_they_may_block_and_for_how_long() {
 }
 
 #[test]
+fn a_webhook_by_certificate_needs_an_authority_names_and_tls_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem();
+    let (good, bad) = (folder.path().join("ca.pem"), folder.path().join("bad.pem"));
+    std::fs::write(&good, ca).unwrap();
+    std::fs::write(&bad, "no certificate").unwrap();
+    let tls = "[server]\ntls = { certificate = \"a\", key = \"b\" }";
+    let of = |ca: &std::path::Path, names: &str, more: &str| {
+        let text = format!(
+            "[webhooks.siem]\nauth = \"mtls\"\nca_file = \"{}\"\nnames = {names}\n{more}\
+             subjects = {{ repository = \"/repo\" }}\nduration = \"4h\"\n[sources.commits]",
+            ca.display()
+        );
+        tree().edit(MAIN, "[sources.commits]", &text).edit(MAIN, "[server]", tls)
+    };
+    let names = "[\"dns:siem.example\", \"uri:spiffe://acme.example/siem\"]";
+    let settings = of(&good, names, "").clean().settings;
+    let crate::config::WebhookAuth::Certificate(clients) = &settings.webhooks["siem"].auth else { panic!() };
+    assert_eq!((clients.names.len(), settings.client_authorities().count()), (2, 1));
+
+    let stops = |tree: super::Tree, code: &str| {
+        let problems = tree.load().unwrap_err();
+        assert!(problems.iter().any(|problem| problem.code == code), "{problems}");
+    };
+    stops(of(&bad, names, ""), "bad_ca_file");
+    stops(of(&folder.path().join("none"), names, ""), "bad_ca_file");
+    stops(of(&good, "[]", ""), "no_names");
+    stops(of(&good, "[\"dns:*.example\"]", ""), "bad_value");
+    stops(of(&good, names, "secret = { env = \"SIEM\" }\n"), "unknown_key");
+    stops(
+        of(&good, names, "").edit(MAIN, "tls = { certificate = \"a\", key = \"b\" }\n", ""),
+        "mtls_without_tls",
+    );
+}
+
+#[test]
 fn s_01_the_secret_of_a_webhook_is_in_no_debug_output() {
     let settings = webhook("subjects = { repository = \"/repo\" }\nduration = \"4h\"").clean().settings;
     let siem = &settings.webhooks["siem"];
-    assert_eq!(siem.secret.expose_secret(), KEY);
+    let crate::config::WebhookAuth::Hmac(secret) = &siem.auth else { panic!("{siem:?}") };
+    assert_eq!(secret.expose_secret(), KEY);
     assert!(!format!("{siem:?}").contains(KEY));
 }

@@ -89,6 +89,36 @@ async fn s_02_a_database_that_stops_grants_nothing_and_everything_committed_is_t
 }
 
 #[tokio::test]
+async fn s_02_a_database_that_is_read_only_grants_nothing_and_recovers_once_it_is_promoted() {
+    let own = Postgres::start();
+    let place = PostgresPlace::from_url(&own.url(&own.database())).unwrap();
+    let bench = Bench::postgres_with(|settings| settings.place = StorePlace::Postgres(place));
+    authorise(&bench, "before").await.unwrap();
+    // A standby: what a failover may leave behind where the primary was.
+    own.stop_at_once();
+    std::fs::write(own.data.join("standby.signal"), "").unwrap();
+    own.start_again();
+    assert_eq!(own.sql("postgres", "SELECT pg_is_in_recovery()"), ["t"]);
+    for _ in 0..3 {
+        assert_eq!(authorise(&bench, "meanwhile").await.unwrap_err().code, Code::StoreUnavailable);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    let facts = bench.facts("denied", None);
+    let (decision, refusal) = (facts.decision(), Refusal::new(Code::NotAllowed, "no"));
+    let judged = crate::policy::testing::judged(facts);
+    bench.ledger.refuse(crate::ledger::Refused::Judged(&judged), decision, &refusal).await;
+    assert_eq!(bench.ledger.spooled(), 1);
+    assert_eq!(bench.unleased().await.len(), 1, "what may live can be read");
+    assert_eq!(own.sql("postgres", "SELECT pg_promote()"), ["t"]);
+    recovers(&bench, "meanwhile").await;
+    bench.ledger.upkeep().await;
+    assert!(bench.ledger.decision(decision).await.unwrap().is_some(), "the refusal was not lost");
+    assert_eq!(bench.unleased().await.len(), 2);
+    assert_sound(&bench).await;
+    drop(bench);
+}
+
+#[tokio::test]
 async fn s_11_a_database_that_lost_what_it_committed_is_not_written_to() {
     let bench = Bench::postgres();
     authorise(&bench, "kept").await.unwrap();

@@ -2,8 +2,10 @@
 
 pub(crate) mod aws;
 pub(crate) mod bao;
+pub(crate) mod disk;
 pub(crate) mod issuer;
 pub(crate) mod job;
+pub(crate) mod network;
 pub(crate) mod postgres;
 pub(crate) mod recorder;
 pub(crate) mod rsyslog;

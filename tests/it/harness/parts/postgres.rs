@@ -1,5 +1,6 @@
 //! A real PostgreSQL server, made new in a temporary folder, with every commit synced. Shared by the unit tests.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ const PASSWORD: &str = "sentinel-of-the-database";
 /// A running server.
 pub(crate) struct Postgres {
     folder: PathBuf,
-    port: u16,
+    pub(crate) data: PathBuf,
+    enter: Vec<String>,
+    pub(crate) port: u16,
     options: String,
     databases: AtomicU32,
     watch: Child,
@@ -32,14 +35,22 @@ impl Postgres {
 
     /// Makes and starts one with `more` options, such as `-c fsync=off`.
     pub(crate) fn with(more: &str) -> Self {
+        Self::within(more, None, Vec::new())
+    }
+
+    /// Makes and starts one whose tables lie in `data` instead of its own folder; `enter` begins the commands that see it.
+    /// The log of what is to be written to them stays in its folder.
+    pub(crate) fn within(more: &str, data: Option<PathBuf>, enter: Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("tollgate-pg").tempdir().unwrap().keep();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         let home = folder.join("s");
         std::fs::create_dir(&home).unwrap();
         Self::give(&home);
         std::fs::write(folder.join("password"), PASSWORD).unwrap();
-        let mut initdb = unprivileged(&program("initdb"));
-        initdb.arg("-D").arg(home.join("data")).arg("--pwfile").arg(folder.join("password"));
+        let data = data.unwrap_or_else(|| home.join("data"));
+        let mut initdb = unprivileged(&enter, &program("initdb"));
+        initdb.arg("-D").arg(&data).arg("--pwfile").arg(folder.join("password"));
+        initdb.arg("--waldir").arg(home.join("wal"));
         done(initdb.args([
             "-U",
             "tollgate",
@@ -55,12 +66,12 @@ impl Postgres {
             "-p {port} -c listen_addresses=127.0.0.1 -c max_connections=300 -c jit=off -k {} {more}",
             home.display()
         );
-        let mut stop = unprivileged(&program("pg_ctl"));
-        stop.arg("-D").arg(home.join("data")).args(["-m", "immediate", "-w", "stop"]);
+        let mut stop = unprivileged(&enter, &program("pg_ctl"));
+        stop.arg("-D").arg(&data).args(["-m", "immediate", "-w", "stop"]);
         let mut watch = Command::new("sh");
         watch.args(["-c", WATCH, "watch"]).arg(&folder).arg(stop.get_program()).args(stop.get_args());
         let watch = watch.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let server = Self { folder, port, options, databases: AtomicU32::new(0), watch };
+        let server = Self { folder, data, enter, port, options, databases: AtomicU32::new(0), watch };
         server.start_again();
         server
     }
@@ -87,8 +98,8 @@ impl Postgres {
     }
 
     fn control(&self) -> Command {
-        let mut command = unprivileged(&program("pg_ctl"));
-        command.arg("-D").arg(self.folder.join("s/data"));
+        let mut command = unprivileged(&self.enter, &program("pg_ctl"));
+        command.arg("-D").arg(&self.data);
         command
     }
 
@@ -172,15 +183,15 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// `program`, as a user that PostgreSQL runs as.
-fn unprivileged(program: &Path) -> Command {
-    if !is_root() {
-        return command(program);
-    }
-    let mut command = Command::new("setpriv");
-    with_libraries(&mut command, program);
+/// `program`, as a user that PostgreSQL runs as, where the words of `enter` lead.
+fn unprivileged(enter: &[String], program: &Path) -> Command {
     let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
-    command.args(user).arg(program).current_dir("/");
+    let user = std::iter::once("setpriv".to_owned()).chain(user).filter(|_| is_root());
+    let words: Vec<OsString> =
+        enter.iter().cloned().chain(user).map(OsString::from).chain([program.into()]).collect();
+    let mut command = Command::new(&words[0]);
+    with_libraries(&mut command, program);
+    command.args(&words[1..]).current_dir("/");
     command
 }
 

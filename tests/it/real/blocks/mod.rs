@@ -1,5 +1,7 @@
 //! The kill switch against a real `OpenBao` under load: what is blocked is dead there, and nothing survives.
 
+mod replicas;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,25 +43,47 @@ const AT_ONCE: usize = 64;
 /// What the exchanges share.
 struct Load {
     site: Site,
-    api: Api,
+    /// The servers, asked in turn.
+    apis: Vec<Api>,
     room: Semaphore,
     is_blocked: AtomicBool,
     held: AtomicUsize,
+}
+
+impl Load {
+    fn new(site: Site, apis: Vec<Api>) -> Arc<Self> {
+        let (room, is_blocked, held) =
+            (Semaphore::new(AT_ONCE), AtomicBool::default(), AtomicUsize::default());
+        Arc::new(Self { site, apis, room, is_blocked, held })
+    }
+
+    /// Each server is asked for both repositories.
+    fn api(&self, n: usize) -> &Api {
+        &self.apis[n / 2 % self.apis.len()]
+    }
+}
+
+/// What came of the exchanges that the block is about and of the others.
+struct Judged {
+    /// The credentials that were handed out to whom is blocked.
+    held: Vec<String>,
+    /// The decisions of the others that were served.
+    served: BTreeSet<String>,
 }
 
 /// One exchange: which, whether the block was in force before it asked, and what came of it.
 async fn exchange(load: Arc<Load>, n: usize) -> (usize, bool, Answer) {
     let _room = load.room.acquire().await.unwrap();
     let late = load.is_blocked.load(Ordering::SeqCst);
-    let answer = load.api.credentials(&token(&load.site, n), &json!({ "role": "vault/app" })).await;
+    let answer = load.api(n).credentials(&token(&load.site, n), &json!({ "role": "vault/app" })).await;
     if is_hit(n) && answer.status == 200 {
         load.held.fetch_add(1, Ordering::SeqCst);
     }
     (n, late, answer)
 }
 
-/// Sets the block while exchanges are in flight; its id.
-async fn pull(broker: Arc<Broker>, load: Arc<Load>) -> BlockId {
+/// Sets the block; its id.
+async fn pull(broker: Arc<Broker>) -> BlockId {
     let new = NewBlock {
         tenant: None,
         subject: "repository:70107786".parse().unwrap(),
@@ -68,22 +92,30 @@ async fn pull(broker: Arc<Broker>, load: Arc<Load>) -> BlockId {
         lasts: None,
     };
     let set = broker.block(vec![new], None).await.unwrap();
-    load.is_blocked.store(true, Ordering::SeqCst);
     let BlocksSet::InForce(ids) = set else { panic!("seen before") };
     ids[0]
 }
 
-/// Exchanges at the pace, with the block set among them; its id, and what is under way.
-async fn drive(broker: &Arc<Broker>, load: &Arc<Load>) -> (BlockId, JoinSet<(usize, bool, Answer)>) {
+/// Exchanges at the pace, with the block set by `pull` among them; its id, and what is under way.
+async fn drive(
+    load: &Arc<Load>,
+    pull: impl Future<Output = BlockId> + Send + 'static,
+) -> (BlockId, JoinSet<(usize, bool, Answer)>) {
     let mut exchanges = JoinSet::new();
     let mut pace = tokio::time::interval(PACE);
-    let (mut block, mut last) = (None, usize::MAX);
+    let (mut block, mut last, mut pull) = (None, usize::MAX, Some(pull));
     for n in 0.. {
         pace.tick().await;
         assert!(n < 20 * BEFORE, "nobody gets a credential");
         exchanges.spawn(exchange(Arc::clone(load), n));
-        if block.is_none() && n >= BEFORE && load.held.load(Ordering::SeqCst) >= HELD {
-            block = Some(tokio::spawn(pull(Arc::clone(broker), Arc::clone(load))));
+        let is_time = n >= BEFORE && load.held.load(Ordering::SeqCst) >= HELD;
+        if let Some(pull) = pull.take_if(|_| is_time) {
+            let load = Arc::clone(load);
+            block = Some(tokio::spawn(async move {
+                let block = pull.await;
+                load.is_blocked.store(true, Ordering::SeqCst);
+                block
+            }));
             last = n + BEFORE;
         }
         if n == last {
@@ -93,15 +125,15 @@ async fn drive(broker: &Arc<Broker>, load: &Arc<Load>) -> (BlockId, JoinSet<(usi
     (block.unwrap().await.unwrap(), exchanges)
 }
 
-/// What the answers say: how many got a credential that the block is about, and the decisions of the others.
-async fn judge(mut exchanges: JoinSet<(usize, bool, Answer)>) -> (usize, BTreeSet<String>) {
-    let (mut held, mut served, mut blocked) = (0, BTreeSet::new(), 0);
+/// What the answers say.
+async fn judge(mut exchanges: JoinSet<(usize, bool, Answer)>) -> Judged {
+    let (mut held, mut served, mut blocked) = (Vec::new(), BTreeSet::new(), 0);
     while let Some(done) = exchanges.join_next().await {
         let (n, late, answer) = done.unwrap();
         match (is_hit(n), answer.status) {
             (true, 200) => {
                 assert!(!late, "exchange {n} came after the block and got a credential");
-                held += 1;
+                held.push(answer.json["credential"]["token"].as_str().unwrap().to_owned());
             }
             (true, _) => blocked += usize::from(answer.code() == "blocked"),
             (false, 200) => drop(served.insert(answer.json["decision"].as_str().unwrap().to_owned())),
@@ -109,8 +141,25 @@ async fn judge(mut exchanges: JoinSet<(usize, bool, Answer)>) -> (usize, BTreeSe
             (false, _) => assert_ne!(answer.code(), "blocked", "{n} is about nobody who is blocked"),
         }
     }
-    assert!(held >= HELD && blocked > BEFORE / 4 && !served.is_empty(), "{held} {blocked}");
-    (held, served)
+    let count = held.len();
+    assert!(count >= HELD && blocked > BEFORE / 4 && !served.is_empty(), "{count} {blocked}");
+    Judged { held, served }
+}
+
+/// The tokens that `OpenBao` still accepts of those whom the block is about.
+async fn survivors(bao: &Bao) -> Vec<Token> {
+    let is_hit = |token: &Token| {
+        token.principal.as_ref().is_some_and(|principal| principal.ends_with(":repository:70107786"))
+    };
+    bao.living().await.into_iter().filter(is_hit).collect()
+}
+
+/// Nothing was ended that the block is not about.
+async fn others_live(bao: &Bao, judged: &Judged) {
+    let living: BTreeSet<String> =
+        bao.living().await.into_iter().filter_map(|token| token.decision).collect();
+    let missing: Vec<_> = judged.served.difference(&living).collect();
+    assert!(missing.is_empty(), "{missing:?} are not about whom is blocked, and dead");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,11 +170,10 @@ async fn c_15_under_load_what_is_blocked_is_dead_at_its_target_and_nothing_escap
     let app = site.start().await;
     bao.trust(&site).await;
 
-    let (api, room) = (site.api(), Semaphore::new(AT_ONCE));
-    let (is_blocked, held) = (AtomicBool::default(), AtomicUsize::default());
-    let load = Arc::new(Load { site, api, room, is_blocked, held });
-    let (block, exchanges) = drive(app.broker(), &load).await;
-    let (held, served) = judge(exchanges).await;
+    let api = site.api();
+    let load = Load::new(site, vec![api]);
+    let (block, exchanges) = drive(&load, pull(Arc::clone(app.broker()))).await;
+    let judged = judge(exchanges).await;
 
     let ledger = app.broker().ledger();
     until("every end is confirmed", async || {
@@ -134,18 +182,12 @@ async fn c_15_under_load_what_is_blocked_is_dead_at_its_target_and_nothing_escap
     .await;
     let (_, toll) = ledger.toll_of_block(block, None).await.unwrap().unwrap();
     assert!(toll.affected.iter().all(|one| one.fate == Fate::Dead), "{toll:?}");
-    assert!(toll.dead >= u64::try_from(held).unwrap());
+    assert!(toll.dead >= u64::try_from(judged.held.len()).unwrap());
 
     // OpenBao itself: of all that it still accepts, nothing is whom the block is about, and nobody else's was ended.
     // Logins of mints that failed carry no principal, are no credentials, and die within their minute.
-    let living = bao.living().await;
-    let is_blocked = |token: &&Token| {
-        token.principal.as_ref().is_some_and(|principal| principal.ends_with(":repository:70107786"))
-    };
-    let survivors: Vec<_> = living.iter().filter(is_blocked).collect();
+    let survivors = survivors(&bao).await;
     assert!(survivors.is_empty(), "{survivors:?} live at OpenBao");
-    let living: BTreeSet<String> = living.into_iter().filter_map(|token| token.decision).collect();
-    let missing: Vec<_> = served.difference(&living).collect();
-    assert!(missing.is_empty(), "{missing:?} are not about whom is blocked, and dead");
+    others_live(&bao, &judged).await;
     app.stop().await;
 }
