@@ -64,17 +64,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::background::Background;
 use self::batch::Batch;
 use self::needs::Needs;
-use self::writer::{Pending, Work, Writer};
+use self::writer::{Work, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
+use super::in_flight::Exchanges;
 use super::intent::Intent;
 use super::kind::HeadText;
+use super::pending::Pending;
 use super::settings::LedgerSettings;
 use crate::clock::Clock;
 use crate::config::PostgresPlace;
@@ -122,11 +124,12 @@ impl Store {
         place: &PostgresPlace,
         settings: &LedgerSettings,
         clock: Clock,
+        in_flight: Exchanges,
     ) -> Result<Self, LedgerError> {
         let options = connect::options(place)?;
         let background = Arc::new(Background::start()?);
         let (lines, begun) = (settings.clone(), options.clone());
-        let writer = background.wait(async move { Writer::start(begun, &lines, clock).await })?;
+        let writer = background.wait(async move { Writer::start(begun, &lines, clock, in_flight).await })?;
         let (durability, id, head) = (writer.durability().clone(), *writer.store(), writer.shared_head());
         let (up, sessions, commits) = (writer.up(), writer.sessions(), writer.commits());
         let (queue, messages) = mpsc::channel(QUEUE);
@@ -141,10 +144,9 @@ impl Store {
     /// # Errors
     /// [`Unavailable`]: it is not known to be recorded.
     pub(super) async fn run<A: Apply>(&self, intent: A) -> Result<A::Output, Unavailable> {
-        let (reply, answer) = oneshot::channel();
+        let (pending, answer) = Pending::new(intent);
         let queue = self.queue.as_ref().ok_or(Unavailable::Stopped)?;
-        let work = Box::new(Pending::new(intent, reply));
-        queue.send(work).await.map_err(|_| Unavailable::Stopped)?;
+        queue.send(pending).await.map_err(|_| Unavailable::Stopped)?;
         answer.await.map_err(|_| Unavailable::Stopped)?
     }
 

@@ -1,8 +1,7 @@
 //! The one task that writes: takes one step, then all that wait, and commits them together.
 //!
-//! No timer forms the batches: under load they form by themselves, and an idle store adds no delay. Replies go out
-//! after the commit, never before. If the connection breaks, nobody in the batch is told that it succeeded, and the
-//! next session finds out what became of it before it writes anything.
+//! Replies go out after the commit, never before. If the connection breaks, nobody in the batch is told that it
+//! succeeded, and the next session finds out what became of it before it writes anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use sqlx::Connection;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::batch::Batch;
 use super::connect::{self, ServerDurability};
@@ -27,11 +26,17 @@ use crate::clock::Clock;
 use crate::ledger::chain::Head;
 use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::event::{Events, Line};
+use crate::ledger::gather::{BATCH, Gathering};
+use crate::ledger::in_flight::Exchanges;
+use crate::ledger::pending::{Pending, Step, failpoints};
 use crate::ledger::settings::LedgerSettings;
 use crate::telemetry;
 
-/// Most steps in one transaction.
-const BATCH: usize = 256;
+/// A moment in which others may ask: the shortest that the runtime's timer tells apart. A commit takes several.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// Most moments that a batch is gathered for.
+const MOMENTS: u32 = 2;
 
 /// Frames whose numbers are remembered; then the memory starts over.
 const FRAMES: usize = 4096;
@@ -42,61 +47,31 @@ const RACES: u32 = 8;
 /// Longest that a batch may take.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// A step with whoever waits for it.
-pub(super) trait Work: Send {
-    /// The intent's name, for crash tests.
-    #[cfg(feature = "failpoints")]
-    fn name(&self) -> &'static str;
+/// A step that PostgreSQL can carry out.
+pub(super) trait Work: Step {
     /// True if no other batch may be carried out meanwhile, on any server.
     fn is_alone(&self) -> bool;
     /// Names the rows that it looks at.
     fn needs(&self, needs: &mut Needs);
     /// Carries it out and keeps the answer.
     fn apply(&mut self, batch: &mut Batch) -> sqlx::Result<()>;
-    /// Sends the answer, or why there is none.
-    fn settle(self: Box<Self>, committed: Result<(), Unavailable>);
-}
-
-type Works = Vec<Box<dyn Work>>;
-
-/// An intent, its answer, and the way back.
-pub(super) struct Pending<A: Apply> {
-    intent: A,
-    output: Option<A::Output>,
-    reply: oneshot::Sender<Result<A::Output, Unavailable>>,
-}
-
-impl<A: Apply> Pending<A> {
-    pub(super) const fn new(intent: A, reply: oneshot::Sender<Result<A::Output, Unavailable>>) -> Self {
-        Self { intent, output: None, reply }
-    }
 }
 
 impl<A: Apply> Work for Pending<A> {
-    #[cfg(feature = "failpoints")]
-    fn name(&self) -> &'static str {
-        std::any::type_name::<A>().rsplit("::").next().unwrap_or_default()
-    }
-
     fn is_alone(&self) -> bool {
         A::ALONE
     }
 
     fn needs(&self, needs: &mut Needs) {
-        self.intent.needs(needs);
+        self.intent().needs(needs);
     }
 
     fn apply(&mut self, batch: &mut Batch) -> sqlx::Result<()> {
-        self.output = Some(self.intent.apply(batch)?);
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, committed: Result<(), Unavailable>) {
-        let Self { output, reply, .. } = *self;
-        // Whoever asked may be gone; what was recorded stays recorded.
-        let _ = reply.send(committed.and_then(|()| output.ok_or(Unavailable::Stopped)));
+        self.carry_out(|intent| intent.apply(batch))
     }
 }
+
+type Works = Vec<Box<dyn Work>>;
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -109,6 +84,7 @@ pub(super) struct Writer {
     events: Option<Events>,
     commits: watch::Sender<()>,
     clock: Clock,
+    in_flight: Exchanges,
     durability: ServerDurability,
 }
 
@@ -124,6 +100,7 @@ impl Writer {
         options: PgConnectOptions,
         settings: &LedgerSettings,
         clock: Clock,
+        in_flight: Exchanges,
     ) -> Result<Self, LedgerError> {
         let mut migrating = connect::connect(&options).await?;
         schema::bring_up(&mut migrating, &settings.place.to_string()).await?;
@@ -144,6 +121,7 @@ impl Writer {
             events,
             commits: watch::Sender::new(()),
             clock,
+            in_flight,
             durability,
         })
     }
@@ -180,6 +158,7 @@ impl Writer {
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Box<dyn Work>>) {
         let mut works = Works::new();
         while !self.session.is_lost() && messages.recv_many(&mut works, BATCH).await > 0 {
+            self.gather(&mut works, &mut messages).await;
             for works in groups(std::mem::take(&mut works)) {
                 self.carry_out(works).await;
             }
@@ -188,6 +167,19 @@ impl Writer {
             events.finish();
         }
         self.session.close().await;
+    }
+
+    /// Takes, for a bounded time, those who are about to ask.
+    async fn gather(&mut self, works: &mut Works, messages: &mut mpsc::Receiver<Box<dyn Work>>) {
+        let mut gathering = Gathering::begin(&self.in_flight, MOMENTS);
+        while gathering.goes_on(works.len()) {
+            tokio::time::sleep(MOMENT).await;
+            while works.len() < BATCH
+                && let Ok(work) = messages.try_recv()
+            {
+                works.push(work);
+            }
+        }
     }
 
     /// Commits the steps together, and settles each.
@@ -314,14 +306,3 @@ fn settle(works: Works, done: &Result<(), Unavailable>) {
         work.settle(done.clone());
     }
 }
-
-/// A failpoint for each step of a transaction, such as `before_commit_of_Lease`.
-#[cfg(feature = "failpoints")]
-fn failpoints(when: &str, works: &[Box<dyn Work>]) {
-    for work in works {
-        fail::fail_point!(&format!("{when}_of_{}", work.name()));
-    }
-}
-
-#[cfg(not(feature = "failpoints"))]
-const fn failpoints(_when: &str, _works: &[Box<dyn Work>]) {}
