@@ -1,7 +1,7 @@
 //! What live leases cost in memory: `cargo bench -- leases`.
 //!
-//! A server that holds none has done the same work as one that holds ten thousand: its dry runs end before anything is
-//! authorised. Each is looked at again after a restart, when nothing is left of the work but what lives.
+//! A server that holds a few has done the same work as one that holds ten thousand: dry runs, which end before anything is
+//! authorised, and as many heartbeats. Each is looked at again after a restart, when nothing is left but what lives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::{Fallible, load, mb};
 
 /// Leases that live at once.
 const LEASES: usize = 10_000;
+/// Leases of the server that it is compared with.
+const FEW: usize = 100;
 /// Most bytes that they may cost.
 const TARGET: u64 = 20_000_000;
 /// Connections that make them.
@@ -31,16 +33,22 @@ const ROLE: &str = "watched";
 #[derive(Serialize)]
 pub(crate) struct Leases {
     live: usize,
+    few: usize,
     at_start: u64,
-    /// After dry runs alone.
-    with_none: u64,
-    /// After as many exchanges, all leases alive.
-    with_all: u64,
-    /// Each lease was heard of once, and that is written.
-    heard: u64,
-    /// Started anew on the store with all leases, each of them heard of again.
-    restarted: u64,
+    with_few: Seen,
+    with_all: Seen,
     target: u64,
+}
+
+/// Of a server with so many leases.
+#[derive(Serialize)]
+struct Seen {
+    /// After as many exchanges as there are leases in the end, dry runs or not.
+    exchanged: u64,
+    /// After as many heartbeats, when they are written.
+    heard: u64,
+    /// Started anew, after as many heartbeats again.
+    restarted: u64,
 }
 
 /// Measures with a heartbeat on every lease, which is all that the process keeps about one.
@@ -48,29 +56,42 @@ pub(crate) async fn measure() -> Fallible<Leases> {
     let (site, signer) = (Site::new(10, 5)?, Signer::rsa()?);
     site.trust(&signer)?;
     site.watched_role(ROLE)?;
+    let requests = |count: usize, more: &str| -> Fallible<_> {
+        let body = format!(r#"{{"role":"{ROLE}"{more}}}"#);
+        let tokens = site.tokens(&signer, count)?;
+        let requests = tokens.iter().map(|token| load::post("/v1/credentials", token, &body));
+        Ok(Arc::new(requests.collect::<Vec<_>>()))
+    };
     let server = Server::tollgate(&site.config())?;
     let at_start = server.resident()?;
-    let requests = |body: &str| -> Fallible<Vec<Vec<u8>>> {
-        let tokens = site.tokens(&signer, LEASES)?;
-        Ok(tokens.iter().map(|token| load::post("/v1/credentials", token, body)).collect())
-    };
-    let dry = requests(&format!(r#"{{"role":"{ROLE}","dry_run":true}}"#))?;
-    load::send(server.address(), CONNECTIONS, Arc::new(dry)).await?;
-    let with_none = server.resident()?;
-    let wet = requests(&format!(r#"{{"role":"{ROLE}"}}"#))?;
-    let answers = load::bodies(server.address(), CONNECTIONS, Arc::new(wet)).await?;
-    let with_all = server.resident()?;
-    let beats = Arc::new(answers.iter().map(|answer| beat(answer)).collect::<Fallible<Vec<_>>>()?);
-    load::send(server.address(), CONNECTIONS, Arc::clone(&beats)).await?;
-    tokio::time::sleep(WRITTEN).await;
-    let heard = server.resident()?;
+    load::send(server.address(), CONNECTIONS, requests(LEASES, r#","dry_run":true"#)?).await?;
+    let few = load::bodies(server.address(), CONNECTIONS, requests(FEW, "")?).await?;
+    let (with_few, server) = Seen::with(server, &site, &few).await?;
+    let all = load::bodies(server.address(), CONNECTIONS, requests(LEASES, "")?).await?;
+    let (with_all, server) = Seen::with(server, &site, &all).await?;
     server.stop()?;
-    let server = Server::tollgate(&site.config())?;
-    load::send(server.address(), CONNECTIONS, beats).await?;
+    Ok(Leases { live: LEASES, few: FEW, at_start, with_few, with_all, target: TARGET })
+}
+
+impl Seen {
+    /// Looks at `server` with the leases that `answers` brought; returns the one that was started in its place.
+    async fn with(server: Server, site: &Site, answers: &[Vec<u8>]) -> Fallible<(Self, Server)> {
+        let exchanged = server.resident()?;
+        let beats = answers.iter().map(|answer| beat(answer)).collect::<Fallible<Vec<_>>>()?;
+        let beats = Arc::new(beats.into_iter().cycle().take(LEASES).collect::<Vec<_>>());
+        let heard = hear(&server, &beats).await?;
+        server.stop()?;
+        let server = Server::tollgate(&site.config())?;
+        let restarted = hear(&server, &beats).await?;
+        Ok((Self { exchanged, heard, restarted }, server))
+    }
+}
+
+/// Sends the heartbeats, and returns what is resident once they are written.
+async fn hear(server: &Server, beats: &Arc<Vec<Vec<u8>>>) -> Fallible<u64> {
+    load::send(server.address(), CONNECTIONS, Arc::clone(beats)).await?;
     tokio::time::sleep(WRITTEN).await;
-    let restarted = server.resident()?;
-    server.stop()?;
-    Ok(Leases { live: LEASES, at_start, with_none, with_all, heard, restarted, target: TARGET })
+    server.resident()
 }
 
 /// A heartbeat of the lease that `answer` brought.
@@ -83,15 +104,21 @@ fn beat(answer: &[u8]) -> Fallible<Vec<u8>> {
 
 impl fmt::Display for Leases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { live, at_start, with_none, with_all, heard, restarted, target } = self;
-        writeln!(f, "resident: {} at start, {} after {live} dry runs", mb(*at_start), mb(*with_none))?;
-        let more = |now: u64, before: u64| mb(now.saturating_sub(before));
-        for (what, now, before) in [
-            (format!("{live} live leases"), *with_all, *with_none),
-            ("each heard of once".to_owned(), *heard, *with_none),
-            ("restarted, each heard of".to_owned(), *restarted, *at_start),
+        let Self { live, few, at_start, with_few, with_all, target } = self;
+        writeln!(f, "resident: {} at start; with {few} and with {live} live leases", mb(*at_start))?;
+        for (what, before, now) in [
+            (format!("{live} exchanges"), with_few.exchanged, with_all.exchanged),
+            (format!("{live} heartbeats"), with_few.heard, with_all.heard),
+            ("restarted, heard again".to_owned(), with_few.restarted, with_all.restarted),
         ] {
-            writeln!(f, "{what:<26} {:>9}: {:>8} more (aim: {})", mb(now), more(now, before), mb(*target))?;
+            let more = mb(now.saturating_sub(before));
+            writeln!(
+                f,
+                "{what:<24} {:>9} {:>9}: {more:>8} more (aim: {})",
+                mb(before),
+                mb(now),
+                mb(*target)
+            )?;
         }
         Ok(())
     }

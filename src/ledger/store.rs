@@ -84,7 +84,7 @@ impl Store {
                 Ok(Self { kind: StoreKind::Sqlite(store), reader, durability, in_flight })
             }
             StorePlace::Postgres(place) => {
-                let store = postgres::Store::open(place, settings, clock, in_flight.clone())?;
+                let store = postgres::Store::open(place, settings, clock)?;
                 let reader = Reader::of_postgres(store.reader().clone());
                 let durability = Durability::Postgres(store.durability().clone());
                 Ok(Self { kind: StoreKind::Postgres(store), reader, durability, in_flight })
@@ -116,7 +116,7 @@ impl Store {
         &self.durability
     }
 
-    /// The exchanges under way.
+    /// The exchanges under way. A database's commits take long enough for batches to form by themselves.
     pub(super) const fn in_flight(&self) -> &Exchanges {
         &self.in_flight
     }

@@ -30,8 +30,10 @@ pub(super) fn target(
     } else {
         r.ignore_the_rest();
         None
-    };
-    Some(Target { name: name.clone(), kind: kind? })
+    }?;
+    let number = "how many exchanges may be under way there at once";
+    let concurrency = if kind.is_remote() { r.integer("concurrency", number, &(1..=65_536)) } else { None };
+    Some(Target { name: name.clone(), kind, concurrency })
 }
 
 fn aws_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Option<TargetKind> {

@@ -73,7 +73,6 @@ use self::needs::Needs;
 use self::writer::{Work, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
-use super::in_flight::Exchanges;
 use super::intent::Intent;
 use super::kind::HeadText;
 use super::pending::Pending;
@@ -106,6 +105,8 @@ pub(super) trait Apply: Intent {
 pub(super) struct Store {
     queue: Option<mpsc::Sender<Box<dyn Work>>>,
     writing: Option<JoinHandle<()>>,
+    /// The writer's own, which nothing that reads holds up.
+    thread: Background,
     head: Arc<ArcSwap<Head>>,
     up: Arc<AtomicBool>,
     sessions: Arc<AtomicU64>,
@@ -124,19 +125,18 @@ impl Store {
         place: &PostgresPlace,
         settings: &LedgerSettings,
         clock: Clock,
-        in_flight: Exchanges,
     ) -> Result<Self, LedgerError> {
         let options = connect::options(place)?;
-        let background = Arc::new(Background::start()?);
+        let thread = Background::start("ledger-writer")?;
         let (lines, begun) = (settings.clone(), options.clone());
-        let writer = background.wait(async move { Writer::start(begun, &lines, clock, in_flight).await })?;
+        let writer = thread.wait(async move { Writer::start(begun, &lines, clock).await })?;
         let (durability, id, head) = (writer.durability().clone(), *writer.store(), writer.shared_head());
         let (up, sessions, commits) = (writer.up(), writer.sessions(), writer.commits());
         let (queue, messages) = mpsc::channel(QUEUE);
-        let writing = background.spawn(writer.run(messages));
-        let reader = Reader::of(options, place.pool, background);
+        let writing = thread.spawn(writer.run(messages));
+        let reader = Reader::of(options, place.pool, Arc::new(Background::start("ledger-reader")?));
         let (queue, writing) = (Some(queue), Some(writing));
-        Ok(Self { queue, writing, head, up, sessions, commits, reader, durability, id })
+        Ok(Self { queue, writing, thread, head, up, sessions, commits, reader, durability, id })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -197,7 +197,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(writing) = self.writing.take() {
-            let ended = self.reader.background().wait_at_most(LAST_BATCH, writing);
+            let ended = self.thread.wait_at_most(LAST_BATCH, writing);
             if !matches!(ended, Some(Ok(()))) {
                 tracing::error!("the ledger's writer did not end in order");
             }
