@@ -267,7 +267,7 @@ async fn c_08_a_target_that_does_not_answer_keeps_nobody_else_waiting() {
         silent.local_addr().unwrap()
     );
     let ordinary = ROLE.replace("target = \"bao\"", "target = \"silent\"");
-    let on_call = format!("budget = \"on_call\"\n{ordinary}");
+    let on_call = format!("budget = \"on_call\"\n{}", ordinary.replace("\"app\"", "\"debug\""));
     let site = Site::new(&[
         ("config/targets/silent.toml", target.as_str()),
         ("config/roles/slow.toml", ordinary.as_str()),
