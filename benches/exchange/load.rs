@@ -39,9 +39,13 @@ impl Run {
 
 /// A request for `role` with `token`.
 pub(crate) fn request(role: &str, token: &str) -> Vec<u8> {
-    let body = format!(r#"{{"role":"{role}"}}"#);
+    post("/v1/credentials", token, &format!(r#"{{"role":"{role}"}}"#))
+}
+
+/// A request that sends `body`, which is JSON, to `path`.
+pub(crate) fn post(path: &str, bearer: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST /v1/credentials HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {bearer}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -54,23 +58,51 @@ pub(crate) async fn send(
     connections: usize,
     requests: Arc<Vec<Vec<u8>>>,
 ) -> Fallible<Run> {
+    send_to(&[address], connections, requests).await
+}
+
+/// The same to servers of which each gets its share of the connections.
+pub(crate) async fn send_to(
+    addresses: &[SocketAddr],
+    connections: usize,
+    requests: Arc<Vec<Vec<u8>>>,
+) -> Fallible<Run> {
+    let (took, mut latencies) = run(addresses, connections, requests, |_, latency| latency).await?;
+    latencies.sort_unstable();
+    Ok(Run { took, latencies })
+}
+
+/// The same as [`send`], for the bodies of the answers, in no order.
+pub(crate) async fn bodies(
+    address: SocketAddr,
+    connections: usize,
+    requests: Arc<Vec<Vec<u8>>>,
+) -> Fallible<Vec<Vec<u8>>> {
+    Ok(run(&[address], connections, requests, |body, _| body.to_vec()).await?.1)
+}
+
+/// Sends every request once, and keeps of each answer what `keep` makes of its body and its latency.
+async fn run<T: Send + 'static>(
+    addresses: &[SocketAddr],
+    connections: usize,
+    requests: Arc<Vec<Vec<u8>>>,
+    keep: fn(&[u8], Duration) -> T,
+) -> Fallible<(Duration, Vec<T>)> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     let mut opened = Vec::new();
-    for _ in 0..connections {
-        opened.push(Client::connect(address).await?);
+    for address in addresses.iter().cycle().take(connections) {
+        opened.push(Client::connect(*address).await?);
     }
     let began = Instant::now();
     for client in opened {
-        clients.spawn(client.send_all(Arc::clone(&requests), Arc::clone(&next)));
+        clients.spawn(client.send_all(Arc::clone(&requests), Arc::clone(&next), keep));
     }
-    let mut latencies = Vec::with_capacity(requests.len());
+    let mut kept = Vec::with_capacity(requests.len());
     while let Some(client) = clients.join_next().await {
-        latencies.extend(client??);
+        kept.extend(client??);
     }
-    let took = began.elapsed();
-    latencies.sort_unstable();
-    Ok(Run { took, latencies })
+    Ok((began.elapsed(), kept))
 }
 
 /// The body that `path` answers with.
@@ -93,18 +125,19 @@ impl Client {
         Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024), body: Vec::new() })
     }
 
-    async fn send_all(
+    async fn send_all<T>(
         mut self,
         requests: Arc<Vec<Vec<u8>>>,
         next: Arc<AtomicUsize>,
-    ) -> Fallible<Vec<Duration>> {
-        let mut latencies = Vec::new();
+        keep: fn(&[u8], Duration) -> T,
+    ) -> Fallible<Vec<T>> {
+        let mut kept = Vec::new();
         while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
             let began = Instant::now();
             self.exchange(request).await?;
-            latencies.push(began.elapsed());
+            kept.push(keep(&self.body, began.elapsed()));
         }
-        Ok(latencies)
+        Ok(kept)
     }
 
     /// Sends one request and reads its answer, which must be a success.

@@ -4,14 +4,27 @@
 //! whole exchanges of the shipped binary with the durable ledger at 1, 8 and 32 connections. Compare figures within a
 //! run; processor time is what another program on the machine changes least.
 //!
-//! `cargo bench -- memory` runs 200,000 exchanges and looks at resident memory; `cargo bench -- roles` counts
-//! instructions with 10 and with 10,000 roles under valgrind; `--json` prints data instead of a table.
+//! `cargo bench -- NAME` measures something else: `stores` exchanges on SQLite and on PostgreSQL, with one replica and two;
+//! `leases` the memory of ten thousand live leases; `verify` a million records on both stores; `neighbours` what a dead
+//! target or sink does to the others; `memory` 200,000 exchanges; `roles` instructions with 10 and with 10,000 roles, under
+//! valgrind. `--json` prints data instead of a table.
 
+mod commits;
 mod cpu;
 mod exchanges;
 mod floor;
+mod leases;
 mod load;
 mod memory;
+mod neighbours;
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the tests' server, which fails as tests do"
+)]
+#[path = "../../tests/it/harness/parts/postgres.rs"]
+mod postgres;
 mod process;
 mod ready;
 mod report;
@@ -19,14 +32,18 @@ mod roles;
 mod signer;
 mod site;
 mod steps;
+mod stores;
+mod verify;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
-use report::Report;
+use report::{Report, mb};
 use signer::Signer;
 use site::Site;
 
@@ -59,6 +76,14 @@ struct Arguments {
 /// What is not part of the usual run.
 #[derive(Subcommand)]
 enum What {
+    /// Exchange on SQLite and on PostgreSQL, with one replica and two; needs the programs of PostgreSQL.
+    Stores,
+    /// Look at what ten thousand live leases cost in memory.
+    Leases,
+    /// Verify a million records on both stores; needs the programs of PostgreSQL, 10 GB and minutes.
+    Verify,
+    /// Exchange beside a target and beside a sink that never answer.
+    Neighbours,
     /// Look at resident memory over 200,000 exchanges.
     Memory,
     /// Count instructions per exchange with 10 and with 10,000 roles; needs valgrind.
@@ -82,14 +107,22 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Fallible<()> {
     // The load generator keeps to one thread, and leaves the other core to the server.
     let measuring = || tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let report = match &arguments.what {
-        None => measuring()?.block_on(usual())?,
-        Some(What::Memory) => measuring()?.block_on(memory())?,
-        Some(What::Roles) => measuring()?.block_on(roles())?,
-        Some(What::ServeFloor) => return tokio::runtime::Runtime::new()?.block_on(floor::serve()),
-        Some(What::ExchangeLoop { folder }) => return measuring()?.block_on(roles::exchange_loop(folder)),
-    };
-    say(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() });
+    let json = arguments.json;
+    match &arguments.what {
+        None => show(json, &measuring()?.block_on(usual())?),
+        Some(What::Stores) => show(json, &measuring()?.block_on(stores::measure())?),
+        Some(What::Leases) => show(json, &measuring()?.block_on(leases::measure())?),
+        Some(What::Verify) => show(json, &measuring()?.block_on(verify::measure())?),
+        Some(What::Neighbours) => show(json, &measuring()?.block_on(neighbours::measure())?),
+        Some(What::Memory) => show(json, &measuring()?.block_on(memory())?),
+        Some(What::Roles) => show(json, &measuring()?.block_on(roles())?),
+        Some(What::ServeFloor) => tokio::runtime::Runtime::new()?.block_on(floor::serve()),
+        Some(What::ExchangeLoop { folder }) => measuring()?.block_on(roles::exchange_loop(folder)),
+    }
+}
+
+fn show<T: Serialize + Display>(json: bool, found: &T) -> Fallible<()> {
+    say(&if json { serde_json::to_string_pretty(found)? } else { found.to_string() });
     Ok(())
 }
 

@@ -22,8 +22,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `tollgate serve`, logging as it does unless told otherwise, to nowhere.
     pub(crate) fn tollgate(config: &Path) -> Fallible<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(["--json", "serve", "--config"]).arg(config);
+        Self::start(serve(config))
+    }
+
+    /// Another one on the same configuration, with an address and a socket of its own.
+    pub(crate) fn replica(config: &Path) -> Fallible<Self> {
+        let mut command = serve(config);
+        command.env("TOLLGATE_SERVER__LISTEN", free_address()?.to_string());
+        command.env("TOLLGATE_SERVER__ADMIN_SOCKET", config.join("replica.sock"));
         Self::start(command)
     }
 
@@ -75,6 +81,13 @@ impl Server {
         Ok((value("sum"), value("count")))
     }
 
+    /// What a metric without labels shows.
+    pub(crate) async fn value(&self, name: &str) -> Fallible<f64> {
+        let (text, name) = (load::get(self.address, "/metrics").await?, format!("{name} "));
+        let value = text.lines().find_map(|line| line.strip_prefix(&name)).ok_or("no such metric")?;
+        Ok(value.parse()?)
+    }
+
     /// Ends it in order and waits.
     pub(crate) fn stop(mut self) -> Fallible<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
@@ -93,6 +106,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A loopback address that nobody listens on.
+pub(crate) fn free_address() -> Fallible<SocketAddr> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+/// Resident memory of a process at its highest so far, bytes; none once it has ended.
+pub(crate) fn peak(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    Some(number(&status, "VmHWM:").ok()? * 1024)
+}
+
+fn serve(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["--json", "serve", "--config"]).arg(config);
+    command
 }
 
 fn number(text: &str, name: &str) -> Fallible<u64> {

@@ -234,6 +234,7 @@ const fn as_float(number: u64) -> f64 {
     number as f64
 }
 
-fn mb(bytes: u64) -> String {
+/// Megabytes, for people.
+pub(crate) fn mb(bytes: u64) -> String {
     format!("{:.1} MB", as_float(bytes) / 1e6)
 }

@@ -1,5 +1,6 @@
 //! A configuration folder on a real file system, and tokens of the issuer that it trusts.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,7 @@ use tollgate::app::{App, Source};
 use tollgate::clock::Clock;
 
 use crate::Fallible;
+use crate::process::free_address;
 use crate::signer::Signer;
 
 /// Whose tokens GitHub's are shaped like: inline keys, so that nothing is fetched.
@@ -22,6 +24,9 @@ const REPOSITORIES: usize = 100;
 const PLAIN: &str = "package ci.plain\n\ndefault allow := false\n\nallow if {\n\tinput.operation == \"mint\"\n\
                      \tinput.identity.trust == \"trusted\"\n\tinput.context.branch == \"main\"\n}\n";
 
+/// Where the ledger is unless told otherwise.
+const FILE: &str = "sqlite = \"../ledger.db\"";
+
 /// A folder with `config/`, the shipped policies and a store.
 pub(crate) struct Site {
     folder: TempDir,
@@ -32,9 +37,8 @@ impl Site {
     /// `roles` roles beside `plain`, of which `preview` is the shipped one; `packages` have a policy of their own.
     pub(crate) fn new(roles: usize, packages: usize) -> Fallible<Self> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let site = Self { folder, url: format!("http://127.0.0.1:{port}") };
-        site.put("config/tollgate.toml", &site.settings())?;
+        let site = Self { folder, url: format!("http://{}", free_address()?) };
+        site.put("config/tollgate.toml", &site.settings(FILE, ""))?;
         site.put("config/targets/api.toml", "provider = \"jwt\"\naudience = \"https://api.example\"\n")?;
         site.put("policies/ci/preview.rego", include_str!("../../policies/ci/preview.rego"))?;
         site.put("policies/ci/tenant.rego", include_str!("../../policies/ci/tenant.rego"))?;
@@ -52,6 +56,28 @@ impl Site {
         Ok(site)
     }
 
+    /// Adds the shipped role once more, its leases with a heartbeat.
+    pub(crate) fn watched_role(&self, name: &str) -> Fallible<()> {
+        let role = role("\"ci.preview\", \"ci.tenant\"");
+        self.put(&format!("config/roles/{name}.toml"), &format!("heartbeat = \"30m\"\n{role}"))
+    }
+
+    /// Adds a role at a Vault that is said to be at `address`, where at most `cap` exchanges may wait.
+    pub(crate) fn dead_target(&self, name: &str, address: SocketAddr, cap: usize) -> Fallible<()> {
+        let target = format!(
+            "provider = \"vault\"\naddress = \"http://{address}\"\nmount = \"jwt\"\naudience = \"vault\"\n\
+             concurrency = {cap}\ninsecure_loopback = true\n"
+        );
+        self.put(&format!("config/targets/{name}.toml"), &target)?;
+        let role = format!(
+            "description = \"for measuring\"\nenvironment = \"preview\"\ntarget = \"{name}\"\n\
+             ttl = {{ default = \"15m\", max = \"30m\" }}\npolicies = [\"ci.plain\"]\n\
+             default_scopes = [\"read\"]\n\n[vault]\nlogin_role = \"any\"\n\n\
+             [scopes.read]\npolicies = [\"read\"]\n"
+        );
+        self.put(&format!("config/roles/{name}.toml"), &role)
+    }
+
     /// Trusts what `signer` signs.
     pub(crate) fn trust(&self, signer: &Signer) -> Fallible<()> {
         let issuer = format!(
@@ -64,19 +90,32 @@ impl Site {
         self.put("config/issuers/github.toml", &issuer)
     }
 
-    fn settings(&self) -> String {
+    /// Keeps the ledger in the database at `url`.
+    pub(crate) fn keep_in(&self, url: &str) -> Fallible<()> {
+        let store = format!("postgres = {{ url = \"{url}\" }}");
+        self.put("config/tollgate.toml", &self.settings(&store, ""))
+    }
+
+    /// Sends copies of the audit chain as `sink`, a section of the settings, says.
+    pub(crate) fn feed(&self, sink: &str) -> Fallible<()> {
+        self.put("config/tollgate.toml", &self.settings(FILE, sink))
+    }
+
+    fn settings(&self, store: &str, more: &str) -> String {
         let listen = self.url.trim_start_matches("http://");
         format!(
-            "policies = \"../policies\"\n\n[server]\nurl = \"{}\"\nlisten = \"{listen}\"\n\n[store]\n\
-             sqlite = \"../ledger.db\"\n\
+            "policies = \"../policies\"\n\n[server]\nurl = \"{}\"\nlisten = \"{listen}\"\n\
+             admin_socket = \"../admin.sock\"\n\n[store]\n{store}\n\
              key_encryption_key = {{ value = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" }}\n\n\
              [limits]\nexchanges_per_minute = 10000000\ntenant_exchanges_per_minute = 10000000\n\
-             role_exchanges_per_minute = 10000000\n",
+             role_exchanges_per_minute = 10000000\nlookups_per_minute = 10000000\n\
+             peer_lookups_per_minute = 10000000\n\n{more}",
             self.url
         )
     }
 
-    fn put(&self, path: &str, text: &str) -> Fallible<()> {
+    /// Writes a file of the configuration, such as `config/targets/api.toml`.
+    pub(crate) fn put(&self, path: &str, text: &str) -> Fallible<()> {
         let path = self.folder.path().join(path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;

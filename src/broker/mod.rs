@@ -25,11 +25,11 @@ pub use renew::{LeaseView, NotRenewed, RenewalTerms, Wish};
 
 use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
-use crate::domain::{Ask, Code, DecisionId, Refusal};
+use crate::domain::{Ask, Code, DecisionId, Refusal, RoleName};
 use crate::facts::{Facts, Gatherer};
 use crate::identity::{Caller, Evidence, Identity};
 use crate::lease;
-use crate::ledger::{AskedFor, Authorised, Leased, Ledger, Refused};
+use crate::ledger::{AskedFor, Authorised, InFlight, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
 use crate::provider::Providers;
 use crate::telemetry::{self, Step};
@@ -113,10 +113,7 @@ impl Broker {
         let decision = new_decision(&self.clock, random_bytes())?;
         let broker = Arc::clone(self);
         let span = telemetry::exchange_span(decision, ask.trace_parent);
-        let path = async move {
-            let _counted = broker.ledger.begin();
-            broker.path(decision, &evidence, ask).await
-        };
+        let path = async move { broker.path(decision, &evidence, ask).await };
         let path = path.instrument(span.clone());
         let outcome = match self.in_flight.spawn(path).await {
             Ok(outcome) => outcome,
@@ -144,6 +141,7 @@ impl Broker {
 
     async fn path(&self, decision: DecisionId, evidence: &Evidence, ask: Ask) -> Result<Outcome, Refusal> {
         let loaded = self.loaded.load_full();
+        let _counted = self.count(&loaded, &ask.role);
         let (facts, _place) = self.look(&loaded, decision, evidence, &ask).await?;
         fail::fail_point!("after_facts");
         let role = Arc::clone(facts.role());
@@ -165,10 +163,23 @@ impl Broker {
             self.ledger.note_dry_run(&grant).await?;
             return Ok(Outcome::WouldAllow(Box::new(grant)));
         }
-        if let Err(refusal) = self.limiter.spend(grant.facts().caller().tenant(), grant.facts().role()) {
+        let _there = match self.limiter.enter(grant.facts().target(), &role) {
+            Ok(there) => there,
+            Err(refusal) => return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await,
+        };
+        if let Err(refusal) = self.limiter.spend(grant.facts().caller().tenant(), &role) {
             return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
         }
         self.issue(&loaded.providers, decision, grant).await
+    }
+
+    /// Says to whoever gathers what will soon be recorded that an exchange is under way; not of one that waits for somebody
+    /// over the network in between, as nobody knows when it will ask.
+    fn count(&self, loaded: &Loaded, role: &RoleName) -> Option<InFlight> {
+        let role = loaded.config.roles.get(role)?;
+        let target = loaded.config.targets.get(&role.target)?;
+        let waits = target.kind.is_remote() || !role.sources.is_empty();
+        (!waits).then(|| self.ledger.begin())
     }
 
     /// The part of the path that only looks: who asks, and what policy will see. Holds a place among those in flight.

@@ -93,10 +93,7 @@ impl Broker {
         let decision = new_decision(&self.clock, random_bytes()).map_err(NotRenewed::Denied)?;
         let broker = Arc::clone(self);
         let span = telemetry::exchange_span(decision, ask.trace_parent);
-        let path = async move {
-            let _counted = broker.ledger.begin();
-            broker.renewal(&loaded, decision, first, &ask).await
-        };
+        let path = async move { broker.renewal(&loaded, decision, first, &ask).await };
         let path = path.instrument(span.clone());
         let outcome = match self.in_flight.spawn(path).await {
             Ok(outcome) => outcome,
@@ -177,10 +174,15 @@ impl Broker {
         first: Renewable,
         ask: &Ask,
     ) -> Result<Renewed, Refusal> {
+        let _counted = self.count(loaded, &ask.role);
         let (grant, _place) = self.decide_again(loaded, decision, &first, ask).await?;
         if let Err(refusal) = self.would_prolong(grant.ttl(), &first) {
             return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
         }
+        let _there = match self.limiter.enter(grant.facts().target(), grant.facts().role()) {
+            Ok(there) => there,
+            Err(refusal) => return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await,
+        };
         if let Err(refusal) = self.limiter.spend(grant.facts().caller().tenant(), grant.facts().role()) {
             return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
         }

@@ -15,6 +15,9 @@ pub struct Target {
     pub name: TargetName,
     /// What it is.
     pub kind: TargetKind,
+    /// Exchanges that may be under way there at once, if it is reached over the network; a quarter of
+    /// [`Limits::concurrency`](super::Limits::concurrency) unless written.
+    pub concurrency: Option<usize>,
 }
 
 /// The kinds of targets.
@@ -26,6 +29,16 @@ pub enum TargetKind {
     Vault(VaultTarget),
     /// An audience for tokens that Tollgate signs.
     Jwt(JwtTarget),
+}
+
+impl TargetKind {
+    /// True if it is reached over the network, and may keep those who ask waiting.
+    pub const fn is_remote(&self) -> bool {
+        match self {
+            Self::Aws(_) | Self::Vault(_) => true,
+            Self::Jwt(_) => false,
+        }
+    }
 }
 
 /// An AWS partition and region.

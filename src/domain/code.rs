@@ -105,6 +105,7 @@ codes! {
 
     // The provider.
     ProviderUnavailable "provider_unavailable": "the target does not answer", "retry; if it persists, check the target and the network between", "tollgate check";
+    ProviderBusy "provider_busy": "as many exchanges wait for the target as may", "wait as long as Retry-After says; if it persists, check whether the target answers", "tollgate check";
     ProviderThrottled "provider_throttled": "the target asks to slow down", "wait as long as Retry-After says", "tollgate explain DECISION";
     ProviderRefused "provider_refused": "the target refuses to mint", "check the target's trust in Tollgate; the record has its answer", "tollgate explain DECISION";
     ProviderAnswerUnexpected "provider_answer_unexpected": "the target answered with something other than what was granted", "tell the operator; the credential was discarded", "tollgate explain DECISION";

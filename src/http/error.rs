@@ -67,6 +67,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::StoreUnavailable
         | Code::SigningUnavailable
         | Code::ProviderUnavailable
+        | Code::ProviderBusy
         | Code::ProviderThrottled
         | Code::BlocksFull
         | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -161,6 +162,7 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::SigningUnavailable
         | Code::BlocksFull
         | Code::ProviderUnavailable
+        | Code::ProviderBusy
         | Code::ProviderThrottled
         | Code::Overloaded
         | Code::Timeout => OauthError::TemporarilyUnavailable,

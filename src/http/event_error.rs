@@ -58,6 +58,7 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::IdempotencyConflict
         | Code::RateLimited
         | Code::ProviderUnavailable
+        | Code::ProviderBusy
         | Code::ProviderThrottled
         | Code::ProviderRefused
         | Code::ProviderAnswerUnexpected

@@ -73,7 +73,7 @@ impl Reader {
 
     /// Recomputes every chain. `checkpoint` is one kept elsewhere: a compact JWS, or the line of events that holds it.
     ///
-    /// Blocks for as long as it takes: about a minute for a million records of a file. A database is read once, in one
+    /// Blocks for as long as it takes: seconds for a million records. A database is read once, in one
     /// snapshot, into a private temporary file that takes as much room as the ledger does.
     ///
     /// # Errors

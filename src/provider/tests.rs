@@ -61,7 +61,7 @@ fn settings() -> Settings {
 fn config(targets: Vec<(&str, TargetKind)>, roles: Vec<Role>) -> Config {
     let named = |(name, kind): (&str, TargetKind)| {
         let name: TargetName = name.parse().unwrap();
-        (name.clone(), Arc::new(Target { name, kind }))
+        (name.clone(), Arc::new(Target { name, kind, concurrency: None }))
     };
     Config {
         settings: settings(),

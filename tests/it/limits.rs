@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::Method;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::harness::Site;
 use crate::harness::book::{leased, refused};
+use crate::harness::parts::bao::ROLE;
 use crate::harness::site::DEPLOY;
 use crate::harness::source::{FactServer, Says};
 
@@ -254,4 +256,45 @@ async fn a_client_that_hangs_up_leaves_a_recorded_lease_and_nothing_unknown() {
     // Stopping waits for what is in flight.
     app.stop().await;
     assert_eq!((site.rows("leases"), site.rows("authorisations")), (1, 0));
+}
+
+#[tokio::test]
+async fn c_08_a_target_that_does_not_answer_keeps_nobody_else_waiting() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let target = format!(
+        "provider = \"vault\"\naddress = \"http://{}\"\nmount = \"jwt\"\naudience = \"vault\"\nconcurrency = 8\n\
+         insecure_loopback = true\n",
+        silent.local_addr().unwrap()
+    );
+    let ordinary = ROLE.replace("target = \"bao\"", "target = \"silent\"");
+    let on_call = format!("budget = \"on_call\"\n{}", ordinary.replace("\"app\"", "\"debug\""));
+    let site = Site::new(&[
+        ("config/targets/silent.toml", target.as_str()),
+        ("config/roles/slow.toml", ordinary.as_str()),
+        ("config/roles/slow-debug.toml", on_call.as_str()),
+    ])
+    .await;
+    let app = site.start().await;
+    let ask = |role: &'static str| {
+        let (api, token) = (site.api(), site.token());
+        async move { api.credentials(&token, &json!({ "role": role })).await }
+    };
+    let (mut waiting, mut connections) = (Vec::new(), Vec::new());
+    for role in ["slow"; 7].into_iter().chain(["slow-debug"]) {
+        waiting.push(tokio::spawn(ask(role)));
+        connections.push(silent.accept().await.unwrap());
+        if connections.len() == 7 {
+            let busy = ask("slow").await;
+            assert_eq!((busy.status, busy.headers["retry-after"].to_str().unwrap()), (503, "1"));
+            refused(&site, &app, &busy, "provider_busy").await;
+        }
+    }
+    refused(&site, &app, &ask("slow-debug").await, "provider_busy").await;
+    leased(&site, &app, &site.api().deploy(&site.token()).await).await;
+    drop((silent, connections));
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().code(), "provider_unavailable");
+    }
+    assert_eq!(ask("slow").await.code(), "provider_unavailable", "those that are gone make room");
+    app.stop().await;
 }

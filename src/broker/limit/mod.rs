@@ -10,12 +10,16 @@
 //! | peer | each address, look-ups | before anything is verified |
 //! | alerts | each webhook, and each issuer that sends security events | once the message is verified |
 //!
+//! Beside these, exchanges in flight have places: some for all of them, and fewer for each target that is reached over the
+//! network, so that one which does not answer leaves the others their places.
+//!
 //! What is taken only once policy allows cannot be used up by those whom policy refuses: a flood of CI jobs that ask for a
 //! role on call leaves its budget whole.
 
 mod bucket;
 mod keyed;
 mod places;
+mod targets;
 
 use std::net::IpAddr;
 
@@ -24,9 +28,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::bucket::UsedUp;
 use self::keyed::Keyed;
-use self::places::Places;
+use self::places::{Places, ordinary};
+use self::targets::{Targets, There};
 use crate::clock::Clock;
-use crate::config::{Limits, Role, RoleBudget};
+use crate::config::{Limits, Role, RoleBudget, Target};
 use crate::domain::{Code, LeaseId, PrincipalKey, Refusal, RoleName, TenantName};
 use crate::identity::Caller;
 use crate::telemetry::{self, Budget};
@@ -49,6 +54,9 @@ const ALERTS_PER_MINUTE: u32 = 120;
 /// Bits of an IPv6 address that name one network, whose holder has all addresses below it.
 const IPV6_NETWORK: u8 = 64;
 
+/// A target gets one of so many of all places, unless its file says how many.
+const OF_ALL: usize = 4;
+
 /// Seconds after which to come again when no place is free.
 const FULL_RETRY_AFTER: u32 = 1;
 
@@ -66,10 +74,14 @@ pub(super) struct Limiter {
     peers: Keyed<IpAddr>,
     senders: Keyed<String>,
     places: Places,
+    targets: Targets,
 }
 
 /// What an exchange holds until it ends.
 pub(super) struct Admitted(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
+
+/// What an exchange holds while its target is asked.
+pub(super) struct AtTarget(#[expect(dead_code, reason = "held, not read")] Option<There>);
 
 impl Limiter {
     /// Budgets as `limits` has them; roles bring their own.
@@ -87,6 +99,7 @@ impl Limiter {
             peers: Keyed::new(REMEMBERED),
             senders: Keyed::new(SENDERS),
             places: Places::new(limits.concurrency),
+            targets: Targets::default(),
         }
     }
 
@@ -113,6 +126,26 @@ impl Limiter {
             Refusal::new(Code::Overloaded, message).with_retry_after(FULL_RETRY_AFTER)
         })?;
         Ok(Admitted(Some(place)))
+    }
+
+    /// Lets an allowed exchange go to its target; an eighth of the places there is kept for roles on call.
+    ///
+    /// # Errors
+    /// `provider_busy`.
+    pub(super) fn enter(&self, target: &Target, role: &Role) -> Result<AtTarget, Refusal> {
+        if !target.kind.is_remote() {
+            return Ok(AtTarget(None));
+        }
+        let places = target.concurrency.unwrap_or((self.limits.concurrency / OF_ALL).max(1));
+        let places = match role.budget {
+            RoleBudget::OnCall => places,
+            RoleBudget::Ordinary => ordinary(places),
+        };
+        let there = self.targets.enter(&target.name, places).ok_or_else(|| {
+            let message = "as many exchanges wait for the target as may";
+            Refusal::new(Code::ProviderBusy, message).with_retry_after(FULL_RETRY_AFTER)
+        })?;
+        Ok(AtTarget(Some(there)))
     }
 
     /// Takes an operation of a verified identity, from the budget of its ordinary exchanges.

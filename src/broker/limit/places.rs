@@ -12,14 +12,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// One of so many places is kept.
 const KEPT: usize = 8;
 
+/// What of so many places is for roles that are not on call.
+pub(super) const fn ordinary(places: usize) -> usize {
+    places - places / KEPT
+}
+
 /// The places of exchanges whose roles are not on call.
 pub(super) struct Places(Arc<Semaphore>);
 
 impl Places {
     /// Of `concurrency` requests at once.
     pub(super) fn new(concurrency: usize) -> Self {
-        let ordinary = concurrency - concurrency / KEPT;
-        Self(Arc::new(Semaphore::new(ordinary.min(Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Semaphore::new(ordinary(concurrency).min(Semaphore::MAX_PERMITS))))
     }
 
     /// A place until it is dropped, if one is free.

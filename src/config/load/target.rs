@@ -23,15 +23,17 @@ pub(super) fn target(
     known: &Known<'_>,
 ) -> Option<Target> {
     type Read = fn(&mut Reader<'_>, &Around<'_>, &Known<'_>) -> Option<TargetKind>;
-    let words: [(&str, Read); 3] = [("aws", aws_target), ("vault", vault_target), ("jwt", jwt_target)];
-    let read = r.need("provider", "\"aws\", \"vault\" or \"jwt\"").and_then(|field| field.choice(&words));
-    let kind = if let Some(read) = read {
-        read(r, around, known)
-    } else {
+    // And whether it is reached over the network.
+    let words: [(&str, (Read, bool)); 3] =
+        [("aws", (aws_target, true)), ("vault", (vault_target, true)), ("jwt", (jwt_target, false))];
+    let word = r.need("provider", "\"aws\", \"vault\" or \"jwt\"").and_then(|field| field.choice(&words));
+    let Some((read, remote)) = word else {
         r.ignore_the_rest();
-        None
+        return None;
     };
-    Some(Target { name: name.clone(), kind: kind? })
+    let number = "how many exchanges may be under way there at once";
+    let concurrency = if remote { r.integer("concurrency", number, &(1..=65_536)) } else { None };
+    Some(Target { name: name.clone(), kind: read(r, around, known)?, concurrency })
 }
 
 fn aws_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Option<TargetKind> {

@@ -33,6 +33,7 @@ fn config(role: Role, sources: BTreeMap<String, FactSource>) -> Config {
     let target = Target {
         name: role.target.clone(),
         kind: TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() }),
+        concurrency: None,
     };
     Config {
         settings: settings(sources),

@@ -1,5 +1,5 @@
-//! A thread of its own for the database: what waits for it never holds up those that serve requests, and a store can be
-//! opened and dropped from anywhere.
+//! Threads of their own for the database, one that writes and one that reads: what waits for it never holds up those that
+//! serve requests, and a store can be opened and dropped from anywhere.
 
 use std::future::Future;
 use std::io;
@@ -20,14 +20,14 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Starts it.
-    pub(super) fn start() -> Result<Self, LedgerError> {
+    /// Starts it; `name` is the thread's.
+    pub(super) fn start(name: &str) -> Result<Self, LedgerError> {
         let failed = |source: io::Error| Unavailable::Unreachable(source.to_string());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let run = move || drop(runtime.block_on(stopped));
-        let thread = std::thread::Builder::new().name("ledger-database".into()).spawn(run).map_err(failed)?;
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(failed)?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 

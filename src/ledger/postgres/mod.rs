@@ -64,17 +64,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::background::Background;
 use self::batch::Batch;
 use self::needs::Needs;
-use self::writer::{Pending, Work, Writer};
+use self::writer::{Work, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
 use super::intent::Intent;
 use super::kind::HeadText;
+use super::pending::Pending;
 use super::settings::LedgerSettings;
 use crate::clock::Clock;
 use crate::config::PostgresPlace;
@@ -104,6 +105,8 @@ pub(super) trait Apply: Intent {
 pub(super) struct Store {
     queue: Option<mpsc::Sender<Box<dyn Work>>>,
     writing: Option<JoinHandle<()>>,
+    /// The writer's own, which nothing that reads holds up.
+    thread: Background,
     head: Arc<ArcSwap<Head>>,
     up: Arc<AtomicBool>,
     sessions: Arc<AtomicU64>,
@@ -124,16 +127,16 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, LedgerError> {
         let options = connect::options(place)?;
-        let background = Arc::new(Background::start()?);
+        let thread = Background::start("ledger-writer")?;
         let (lines, begun) = (settings.clone(), options.clone());
-        let writer = background.wait(async move { Writer::start(begun, &lines, clock).await })?;
+        let writer = thread.wait(async move { Writer::start(begun, &lines, clock).await })?;
         let (durability, id, head) = (writer.durability().clone(), *writer.store(), writer.shared_head());
         let (up, sessions, commits) = (writer.up(), writer.sessions(), writer.commits());
         let (queue, messages) = mpsc::channel(QUEUE);
-        let writing = background.spawn(writer.run(messages));
-        let reader = Reader::of(options, place.pool, background);
+        let writing = thread.spawn(writer.run(messages));
+        let reader = Reader::of(options, place.pool, Arc::new(Background::start("ledger-reader")?));
         let (queue, writing) = (Some(queue), Some(writing));
-        Ok(Self { queue, writing, head, up, sessions, commits, reader, durability, id })
+        Ok(Self { queue, writing, thread, head, up, sessions, commits, reader, durability, id })
     }
 
     /// Has the writer carry out `intent`, and waits until it is durable.
@@ -141,10 +144,9 @@ impl Store {
     /// # Errors
     /// [`Unavailable`]: it is not known to be recorded.
     pub(super) async fn run<A: Apply>(&self, intent: A) -> Result<A::Output, Unavailable> {
-        let (reply, answer) = oneshot::channel();
+        let (pending, answer) = Pending::new(intent);
         let queue = self.queue.as_ref().ok_or(Unavailable::Stopped)?;
-        let work = Box::new(Pending::new(intent, reply));
-        queue.send(work).await.map_err(|_| Unavailable::Stopped)?;
+        queue.send(pending).await.map_err(|_| Unavailable::Stopped)?;
         answer.await.map_err(|_| Unavailable::Stopped)?
     }
 
@@ -195,7 +197,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(writing) = self.writing.take() {
-            let ended = self.reader.background().wait_at_most(LAST_BATCH, writing);
+            let ended = self.thread.wait_at_most(LAST_BATCH, writing);
             if !matches!(ended, Some(Ok(()))) {
                 tracing::error!("the ledger's writer did not end in order");
             }

@@ -46,7 +46,7 @@ impl Reader {
     /// The database cannot be reached, or holds no ledger that this version can read.
     pub(in crate::ledger) fn open(place: &PostgresPlace) -> Result<Self, LedgerError> {
         let options = connect::options(place)?;
-        let background = Arc::new(Background::start()?);
+        let background = Arc::new(Background::start("ledger-reader")?);
         let (connecting, name) = (options.clone(), place.to_string());
         background
             .wait(async move { schema::check(&mut connect::connect(&connecting).await?, &name).await })?;
@@ -61,10 +61,6 @@ impl Reader {
             .after_connect(|connection, _| Box::pin(connect::for_reading(connection)));
         let pool = background.inside(|| pool.connect_lazy_with(options.clone()));
         Self(Arc::new(Inner { pool, options, background, settled: AtomicI64::new(0) }))
-    }
-
-    pub(super) fn background(&self) -> &Background {
-        &self.0.background
     }
 
     /// Blocks until `read` is done, for commands.

@@ -1,6 +1,7 @@
 //! The one task that writes: takes one step, then all that wait, and commits them together.
 //!
-//! No timer forms the batches: under load they form by themselves, and an idle store adds no delay. Replies go out
+//! Nothing else forms the batches. Under load they form by themselves while one is carried out, which takes several answers
+//! of the database: waiting for more, as the SQLite writer does, was measured and made exchanges slower. Replies go out
 //! after the commit, never before. If the connection breaks, nobody in the batch is told that it succeeded, and the
 //! next session finds out what became of it before it writes anything.
 
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use sqlx::Connection;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::batch::Batch;
 use super::connect::{self, ServerDurability};
@@ -27,11 +28,10 @@ use crate::clock::Clock;
 use crate::ledger::chain::Head;
 use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::event::{Events, Line};
+use crate::ledger::gather::BATCH;
+use crate::ledger::pending::{Pending, Step, failpoints};
 use crate::ledger::settings::LedgerSettings;
 use crate::telemetry;
-
-/// Most steps in one transaction.
-const BATCH: usize = 256;
 
 /// Frames whose numbers are remembered; then the memory starts over.
 const FRAMES: usize = 4096;
@@ -42,61 +42,31 @@ const RACES: u32 = 8;
 /// Longest that a batch may take.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// A step with whoever waits for it.
-pub(super) trait Work: Send {
-    /// The intent's name, for crash tests.
-    #[cfg(feature = "failpoints")]
-    fn name(&self) -> &'static str;
+/// A step that PostgreSQL can carry out.
+pub(super) trait Work: Step {
     /// True if no other batch may be carried out meanwhile, on any server.
     fn is_alone(&self) -> bool;
     /// Names the rows that it looks at.
     fn needs(&self, needs: &mut Needs);
     /// Carries it out and keeps the answer.
     fn apply(&mut self, batch: &mut Batch) -> sqlx::Result<()>;
-    /// Sends the answer, or why there is none.
-    fn settle(self: Box<Self>, committed: Result<(), Unavailable>);
-}
-
-type Works = Vec<Box<dyn Work>>;
-
-/// An intent, its answer, and the way back.
-pub(super) struct Pending<A: Apply> {
-    intent: A,
-    output: Option<A::Output>,
-    reply: oneshot::Sender<Result<A::Output, Unavailable>>,
-}
-
-impl<A: Apply> Pending<A> {
-    pub(super) const fn new(intent: A, reply: oneshot::Sender<Result<A::Output, Unavailable>>) -> Self {
-        Self { intent, output: None, reply }
-    }
 }
 
 impl<A: Apply> Work for Pending<A> {
-    #[cfg(feature = "failpoints")]
-    fn name(&self) -> &'static str {
-        std::any::type_name::<A>().rsplit("::").next().unwrap_or_default()
-    }
-
     fn is_alone(&self) -> bool {
         A::ALONE
     }
 
     fn needs(&self, needs: &mut Needs) {
-        self.intent.needs(needs);
+        self.intent().needs(needs);
     }
 
     fn apply(&mut self, batch: &mut Batch) -> sqlx::Result<()> {
-        self.output = Some(self.intent.apply(batch)?);
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, committed: Result<(), Unavailable>) {
-        let Self { output, reply, .. } = *self;
-        // Whoever asked may be gone; what was recorded stays recorded.
-        let _ = reply.send(committed.and_then(|()| output.ok_or(Unavailable::Stopped)));
+        self.carry_out(|intent| intent.apply(batch))
     }
 }
+
+type Works = Vec<Box<dyn Work>>;
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -314,14 +284,3 @@ fn settle(works: Works, done: &Result<(), Unavailable>) {
         work.settle(done.clone());
     }
 }
-
-/// A failpoint for each step of a transaction, such as `before_commit_of_Lease`.
-#[cfg(feature = "failpoints")]
-fn failpoints(when: &str, works: &[Box<dyn Work>]) {
-    for work in works {
-        fail::fail_point!(&format!("{when}_of_{}", work.name()));
-    }
-}
-
-#[cfg(not(feature = "failpoints"))]
-const fn failpoints(_when: &str, _works: &[Box<dyn Work>]) {}

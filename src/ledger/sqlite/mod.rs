@@ -34,14 +34,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::batch::Batch;
-use self::writer::{Message, Pending, Writer};
+use self::writer::{Message, Writer};
 use super::chain::Head;
 use super::error::{LedgerError, Unavailable};
 use super::in_flight::Exchanges;
 use super::intent::Intent;
+use super::pending::Pending;
 use super::rows::{LeaseRow, UnleasedRow};
 use super::settings::LedgerSettings;
 use crate::clock::Clock;
@@ -101,8 +102,8 @@ impl Store {
     /// # Errors
     /// [`Unavailable`]: nothing was recorded.
     pub(super) async fn run<A: Apply>(&self, intent: A) -> Result<A::Output, Unavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Work(Box::new(Pending::new(intent, reply)))).await?;
+        let (pending, answer) = Pending::new(intent);
+        self.send(Message::Work(pending)).await?;
         answer.await.map_err(|_| Unavailable::Stopped)?
     }
 
@@ -156,7 +157,7 @@ impl Store {
     /// Lets a test reach the writer's own connection.
     #[cfg(test)]
     pub(super) async fn poke(&self, poke: impl FnOnce(&rusqlite::Connection) + Send + 'static) {
-        let (done, wait) = oneshot::channel();
+        let (done, wait) = tokio::sync::oneshot::channel();
         let poke = Box::new(move |connection: &_| {
             poke(connection);
             let _ = done.send(());

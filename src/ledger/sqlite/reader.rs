@@ -13,6 +13,10 @@ use crate::ledger::verify::{self, Report};
 /// Connections for reading; more readers than these wait.
 const CONNECTIONS: usize = 4;
 
+/// Pages that each of them keeps in memory, as negative KiB: little, for the system keeps the file's pages too, and the more
+/// leases live, the more of them would be kept a fifth time.
+const CACHE_KIB: i64 = -256;
+
 /// Reads a file, also one that a server is running on.
 #[derive(Clone)]
 pub(in crate::ledger) struct Reader(Arc<Pool>);
@@ -29,7 +33,7 @@ impl Reader {
     /// # Errors
     /// The file is missing, unreadable or not ours.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Self, LedgerError> {
-        let idle = Mutex::new(vec![open::read_only(path)?]);
+        let idle = Mutex::new(vec![connect(path)?]);
         Ok(Self(Arc::new(Pool { path: path.to_owned(), idle, permits: Semaphore::new(CONNECTIONS) })))
     }
 
@@ -38,7 +42,8 @@ impl Reader {
     /// # Errors
     /// The store cannot be read, or `checkpoint` is none.
     pub(in crate::ledger) fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
-        self.with(|connection| verify::verify(connection, checkpoint))
+        // It reads all there is, so that a connection with SQLite's usual cache is worth having.
+        verify::verify(&open::read_only(&self.0.path)?, checkpoint)
     }
 
     /// Runs `read` on an idle connection.
@@ -49,7 +54,7 @@ impl Reader {
         let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open::read_only(&self.0.path)?,
+            None => connect(&self.0.path)?,
         };
         let answer = read(&connection);
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -66,4 +71,10 @@ impl Reader {
         let done = tokio::task::spawn_blocking(move || reader.with(read)).await;
         done.map_err(|_| Unavailable::Stopped)?
     }
+}
+
+fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = open::read_only(path)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    Ok(connection)
 }

@@ -1,7 +1,6 @@
 //! The one thread that writes: takes one step, then all that wait, and commits them together.
 //!
-//! While more exchanges are under way than wait here, it lets a moment pass for those that are about to ask; an idle store
-//! adds no delay. Replies go out after the commit, never before. A transaction that fails fails every step in it; the
+//! Replies go out after the commit, never before. A transaction that fails fails every step in it; the
 //! next one tries again.
 
 use std::collections::HashMap;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::batch::{Batch, Committed};
 use super::open::Opened;
@@ -23,19 +22,17 @@ use crate::clock::Clock;
 use crate::ledger::chain::Head;
 use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::event::Events;
+use crate::ledger::gather::{BATCH, Gathering};
 use crate::ledger::in_flight::Exchanges;
+use crate::ledger::pending::{Pending, Step, failpoints};
 use crate::ledger::settings::LedgerSettings;
 use crate::secret::Fingerprint;
 use crate::telemetry;
 
-/// Most steps in one transaction.
-const BATCH: usize = 256;
-
-/// A moment in which others may ask. Somebody who is slow, at a target that takes a second for one, costs a commit no more
-/// than one of these.
+/// A moment in which others may ask.
 const MOMENT: Duration = Duration::from_micros(200);
 
-/// Most moments that a batch is gathered for, however many come.
+/// Most moments that a batch is gathered for.
 const MOMENTS: u32 = 10;
 
 /// Frames whose numbers are remembered; then the memory starts over.
@@ -50,30 +47,12 @@ pub(super) enum Message {
     Poke(Box<dyn FnOnce(&Connection) + Send>),
 }
 
-/// A step with whoever waits for it.
-pub(super) trait Work: Send {
+/// A step that SQLite can carry out.
+pub(super) trait Work: Step {
     /// True for what may use the reserve.
     fn grants(&self) -> bool;
-    /// The intent's name, for crash tests.
-    #[cfg(feature = "failpoints")]
-    fn name(&self) -> &'static str;
     /// Carries it out and keeps the answer.
     fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
-    /// Sends the answer, or why there is none.
-    fn settle(self: Box<Self>, committed: Result<(), Unavailable>);
-}
-
-/// An intent, its answer, and the way back.
-pub(super) struct Pending<A: Apply> {
-    intent: A,
-    output: Option<A::Output>,
-    reply: oneshot::Sender<Result<A::Output, Unavailable>>,
-}
-
-impl<A: Apply> Pending<A> {
-    pub(super) const fn new(intent: A, reply: oneshot::Sender<Result<A::Output, Unavailable>>) -> Self {
-        Self { intent, output: None, reply }
-    }
 }
 
 impl<A: Apply> Work for Pending<A> {
@@ -81,20 +60,8 @@ impl<A: Apply> Work for Pending<A> {
         A::GRANTS
     }
 
-    #[cfg(feature = "failpoints")]
-    fn name(&self) -> &'static str {
-        std::any::type_name::<A>().rsplit("::").next().unwrap_or_default()
-    }
-
     fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-        self.output = Some(self.intent.apply(batch)?);
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, committed: Result<(), Unavailable>) {
-        let Self { output, reply, .. } = *self;
-        // Whoever asked may be gone; what was recorded stays recorded.
-        let _ = reply.send(committed.and_then(|()| output.ok_or(Unavailable::Stopped)));
+        self.carry_out(|intent| intent.apply(batch))
     }
 }
 
@@ -191,14 +158,12 @@ impl Writer {
         self.fold_log();
     }
 
-    /// Takes all that wait, and for a bounded time those who are about to: as long as somebody comes in each moment.
+    /// Takes all that wait, and for a bounded time those who are about to ask.
     fn gather(&self, first: Message, messages: &mut mpsc::Receiver<Message>) -> Vec<Box<dyn Work>> {
         let mut works = Vec::new();
         let mut next = Some(first);
-        for _ in 0..MOMENTS {
-            let before = works.len();
-            // Not before the moment is over: what is taken after the last one would be in no batch.
-            next = next.or_else(|| messages.try_recv().ok());
+        let mut gathering = Gathering::begin(&self.in_flight, MOMENTS);
+        loop {
             while let Some(message) = next {
                 match message {
                     Message::Work(work) => works.push(work),
@@ -207,13 +172,12 @@ impl Writer {
                 }
                 next = if works.len() < BATCH { messages.try_recv().ok() } else { None };
             }
-            // Half: while it commits, the others come as far as here.
-            if works.len() >= (self.in_flight.count() / 2).min(BATCH) || works.len() == before {
-                break;
+            if !gathering.goes_on(works.len()) {
+                return works;
             }
             std::thread::sleep(MOMENT);
+            next = messages.try_recv().ok();
         }
-        works
     }
 
     /// Moves the write-ahead log into the file, so that after an orderly end the one file is all of the store. SQLite does
@@ -318,18 +282,6 @@ impl Writer {
         }
     }
 }
-
-/// A failpoint for each step of a transaction, such as `before_commit_of_Lease`: a point that every commit passes would
-/// end the process at its start.
-#[cfg(feature = "failpoints")]
-fn failpoints(when: &str, works: &[Box<dyn Work>]) {
-    for work in works {
-        fail::fail_point!(&format!("{when}_of_{}", work.name()));
-    }
-}
-
-#[cfg(not(feature = "failpoints"))]
-const fn failpoints(_when: &str, _works: &[Box<dyn Work>]) {}
 
 /// Says in the log that the writer died; whoever waits, and whoever asks later, is told `store_unavailable`.
 struct Obituary;

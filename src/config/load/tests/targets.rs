@@ -67,6 +67,15 @@ fn vault_paths_stay_in_their_place() {
 }
 
 #[test]
+fn a_target_over_the_network_may_say_how_many_it_serves_at_once() {
+    assert_eq!(tree().clean().targets["vault"].concurrency, None);
+    let vault = |text: &str| tree().add("targets/vault.toml", text);
+    assert_eq!(vault("concurrency = 8").clean().targets["vault"].concurrency, Some(8));
+    vault("concurrency = 0").stops("out_of_range", "targets/vault.toml:1 concurrency");
+    tree().add("targets/api.toml", "concurrency = 8").stops("unknown_key", "targets/api.toml:1 concurrency");
+}
+
+#[test]
 fn c_10_credentials_have_audiences_of_their_own() {
     let api = |audience: &str| tree().edit("targets/api.toml", "https://api.example", audience);
     for bad in [

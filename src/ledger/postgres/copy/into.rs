@@ -40,7 +40,7 @@ struct Part {
 /// A server uses the file, the database holds something already, or one of them fails: then nothing was copied.
 pub(in crate::ledger) fn copy(from: &Path, to: &PostgresPlace) -> Result<Copied, LedgerError> {
     let (file, lock) = unused(from)?;
-    let background = Background::start()?;
+    let background = Background::start("ledger-copy")?;
     let (options, name) = (connect::options(to)?, to.to_string());
     let (parts, arriving) = mpsc::channel(AHEAD);
     let reading = std::thread::spawn(move || read(&file, &parts));
