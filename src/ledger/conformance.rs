@@ -91,14 +91,14 @@ stores! {
     a_lost_renewal_of_what_its_target_ended_is_dead
     c_16_only_its_own_secret_renews_a_lease
     a_renewal_needs_the_record_that_it_rests_on
-    s_15_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies
-    s_15_nothing_young_or_unproven_is_pruned
-    s_15_what_lives_or_is_in_force_holds_its_chain
-    s_15_what_a_sink_has_not_got_stays
-    s_15_the_last_word_on_a_key_is_said_again_before_it_goes
-    s_15_a_lease_over_the_cut_keeps_its_decision_until_it_goes_itself
-    s_15_seals_outlive_the_chain_that_held_them
-    s_15_a_chain_that_was_changed_is_not_pruned
+    s_11_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies
+    s_11_nothing_young_or_unproven_is_pruned
+    s_11_what_lives_or_is_in_force_holds_its_chain
+    s_11_what_a_sink_has_not_got_stays
+    s_11_the_last_word_on_a_key_is_said_again_before_it_goes
+    s_11_a_lease_over_the_cut_keeps_its_decision_until_it_goes_itself
+    s_11_seals_outlive_the_chain_that_held_them
+    s_11_a_chain_that_was_changed_is_not_pruned
     a_decision_that_was_pruned_says_so
 }
 

@@ -53,7 +53,7 @@ fn count(bench: &Bench, table: &str) -> usize {
     bench.texts(&format!("SELECT tenant FROM {table}")).len()
 }
 
-pub(super) async fn s_15_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies(
+pub(super) async fn s_11_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies(
     bench: Bench,
 ) {
     let keyring = with_keys(&bench).await;
@@ -84,7 +84,7 @@ pub(super) async fn s_15_what_is_old_proven_and_over_is_pruned_under_a_seal_and_
     assert!(bench.verify().await.unproven_since.is_none());
 }
 
-pub(super) async fn s_15_nothing_young_or_unproven_is_pruned(bench: Bench) {
+pub(super) async fn s_11_nothing_young_or_unproven_is_pruned(bench: Bench) {
     let keyring = with_keys(&bench).await;
     leased(&bench, "token", None).await;
     bench.pass(Duration::from_hours(7 * 24));
@@ -104,7 +104,7 @@ pub(super) async fn s_15_nothing_young_or_unproven_is_pruned(bench: Bench) {
     assert_sound(&bench).await;
 }
 
-pub(super) async fn s_15_what_lives_or_is_in_force_holds_its_chain(bench: Bench) {
+pub(super) async fn s_11_what_lives_or_is_in_force_holds_its_chain(bench: Bench) {
     let keyring = with_keys(&bench).await;
     let block = bench.block("repository:stands", None).await;
     leased(&bench, "token", None).await;
@@ -124,7 +124,7 @@ pub(super) async fn s_15_what_lives_or_is_in_force_holds_its_chain(bench: Bench)
     assert_sound(&bench).await;
 }
 
-pub(super) async fn s_15_what_a_sink_has_not_got_stays(bench: Bench) {
+pub(super) async fn s_11_what_a_sink_has_not_got_stays(bench: Bench) {
     let keyring = with_keys(&bench).await;
     leased(&bench, "token", None).await;
     leased(&bench, "another", None).await;
@@ -138,7 +138,7 @@ pub(super) async fn s_15_what_a_sink_has_not_got_stays(bench: Bench) {
     assert_sound(&bench).await;
 }
 
-pub(super) async fn s_15_the_last_word_on_a_key_is_said_again_before_it_goes(bench: Bench) {
+pub(super) async fn s_11_the_last_word_on_a_key_is_said_again_before_it_goes(bench: Bench) {
     let keyring = with_keys(&bench).await;
     let keys = bench.ledger.signing_keys().await.unwrap().len();
     leased(&bench, "token", None).await;
@@ -151,7 +151,7 @@ pub(super) async fn s_15_the_last_word_on_a_key_is_said_again_before_it_goes(ben
     assert_eq!(bench.ledger.signing_keys().await.unwrap().len(), keys);
 }
 
-pub(super) async fn s_15_a_lease_over_the_cut_keeps_its_decision_until_it_goes_itself(bench: Bench) {
+pub(super) async fn s_11_a_lease_over_the_cut_keeps_its_decision_until_it_goes_itself(bench: Bench) {
     let keyring = with_keys(&bench).await;
     let auth = bench.ledger.authorise(bench.planned("token", None)).await.unwrap();
     let decision = auth.grant().facts().decision();
@@ -176,7 +176,7 @@ pub(super) async fn s_15_a_lease_over_the_cut_keeps_its_decision_until_it_goes_i
     assert_sound(&bench).await;
 }
 
-pub(super) async fn s_15_seals_outlive_the_chain_that_held_them(bench: Bench) {
+pub(super) async fn s_11_seals_outlive_the_chain_that_held_them(bench: Bench) {
     let keyring = with_keys(&bench).await;
     leased(&bench, "first", None).await;
     bench.ledger.checkpoint(&keyring).await.unwrap();
@@ -194,7 +194,7 @@ pub(super) async fn s_15_seals_outlive_the_chain_that_held_them(bench: Bench) {
     assert!(bench.verify().await.unproven_since.is_none());
 }
 
-pub(super) async fn s_15_a_chain_that_was_changed_is_not_pruned(bench: Bench) {
+pub(super) async fn s_11_a_chain_that_was_changed_is_not_pruned(bench: Bench) {
     let keyring = with_keys(&bench).await;
     leased(&bench, "token", None).await;
     leased(&bench, "another", None).await;

@@ -325,7 +325,7 @@ async fn pruned() -> (Scene, usize) {
 }
 
 #[tokio::test]
-async fn s_15_a_seal_that_is_gone_forged_or_altered_is_named_with_writer_and_record() {
+async fn s_11_a_seal_that_is_gone_forged_or_altered_is_named_with_writer_and_record() {
     let (scene, gone) = pruned().await;
     assert!(gone > 40, "{gone}");
     let [sound, proven] = scene.after(|_| ());
@@ -355,7 +355,7 @@ async fn s_15_a_seal_that_is_gone_forged_or_altered_is_named_with_writer_and_rec
 }
 
 #[tokio::test]
-async fn s_15_a_prefix_that_is_cut_without_a_seal_or_beyond_it_is_named() {
+async fn s_11_a_prefix_that_is_cut_without_a_seal_or_beyond_it_is_named() {
     let (scene, _) = pruned().await;
     let unsealed = Scene::new().await;
     let [cut, _] = unsealed.after(|copy| {
@@ -382,7 +382,7 @@ async fn s_15_a_prefix_that_is_cut_without_a_seal_or_beyond_it_is_named() {
 }
 
 #[tokio::test]
-async fn s_15_one_changed_value_of_a_pruned_store_is_found() {
+async fn s_11_one_changed_value_of_a_pruned_store_is_found() {
     let (scene, _) = pruned().await;
     let store = Connection::open(scene.bench.file()).unwrap();
     let mut tried = 0;
