@@ -118,6 +118,10 @@ impl Ledger {
             return Err(LedgerError::Cut { writer });
         }
         for row in self.store.reader().candidates(writer, first, limit, BITE).await? {
+            // Another server was faster.
+            if segment.count == 0 && row.seq > first {
+                return Ok(0);
+            }
             if row.seq != segment.last + 1 || computed(writer, &row, &segment.after) != row.hash {
                 return Err(LedgerError::Cut { writer });
             }
