@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Core, KeyReport};
+use crate::causes;
 use crate::lease;
 use crate::ledger::HEAR_EVERY;
 use crate::signing::{KeyState, Purpose};
@@ -24,6 +25,10 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 const LEASES_COUNTED_EVERY: Duration = Duration::from_secs(10);
 /// Pause between two looks for keys that another server changed: as long goes on signing what was revoked there.
 const KEYS_FOLLOWED_EVERY: Duration = Duration::from_secs(5);
+/// Pause between two looks for what can be pruned.
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
+/// Pause between two bites, in which whoever asks for a credential comes first.
+const BETWEEN_BITES: Duration = Duration::from_millis(20);
 /// Pause between two looks at issuers' keys and our own.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
 
@@ -40,6 +45,11 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     every(&tasks, &stop, HOUSEKEEPING_EVERY, &core, move |core| {
         let cut = cut.clone();
         async move { cut.run_until_cancelled(keep_house(&core)).await.unwrap_or_default() }
+    });
+    let cut = stop.clone();
+    every(&tasks, &stop, PRUNE_EVERY, &core, move |core| {
+        let cut = cut.clone();
+        async move { cut.run_until_cancelled(prune(&core)).await.unwrap_or_default() }
     });
     let cut = stop.clone();
     every(&tasks, &stop, lease::SWEEP_EVERY, &core, move |core| {
@@ -104,6 +114,25 @@ async fn end_what_is_blocked(core: &Core) {
 async fn sign_checkpoint(core: &Core) {
     if let Err(error) = core.ledger.checkpoint(&core.keys.current()).await {
         tracing::error!(%error, "no checkpoint of the audit chain was signed");
+    }
+}
+
+/// Prunes bite by bite until nothing is left to go; nothing unless the configuration says how long records are kept.
+async fn prune(core: &Core) {
+    let loaded = core.broker.loaded();
+    let audit = &loaded.config.settings.audit;
+    let Some(retention) = audit.retention else { return };
+    let sinks: Vec<String> = audit.sinks.keys().cloned().collect();
+    loop {
+        match core.ledger.prune(retention, &sinks, &core.keys.current()).await {
+            Ok(0) => return,
+            Ok(records) => tracing::info!(records, "records past their retention were pruned"),
+            Err(error) => {
+                let why = causes::in_full(&error);
+                return tracing::error!(%why, "records past their retention cannot be pruned");
+            }
+        }
+        tokio::time::sleep(BETWEEN_BITES).await;
     }
 }
 

@@ -169,7 +169,7 @@ impl Broker {
     ///
     /// # Errors
     /// A refusal of the evidence; `rate_limited`; `decision_unknown`, for an unknown decision and one out of reach alike;
-    /// `store_unavailable`.
+    /// `decision_pruned`, for an unknown one of a time of which records were pruned; `store_unavailable`.
     pub async fn decision(
         &self,
         evidence: &Evidence,
@@ -196,10 +196,23 @@ impl Broker {
             source_ip,
         };
         let reachable = self.reach(evidence, &ask).await?;
-        record
-            .filter(|record| reachable.is_some_and(|permitted| permitted.tenants().include(&record.tenant)))
-            .map(|record| Read::Whole(Box::new(record)))
-            .ok_or_else(|| Refusal::new(Code::DecisionUnknown, "there is no such decision of yours"))
+        let seen = record
+            .filter(|record| reachable.is_some_and(|permitted| permitted.tenants().include(&record.tenant)));
+        match seen {
+            Some(record) => Ok(Read::Whole(Box::new(record))),
+            None if self.is_pruned(id).await? => {
+                let message = "records of that time were pruned: if there was such a decision, it is gone";
+                Err(Refusal::new(Code::DecisionPruned, message))
+            }
+            None => Err(Refusal::new(Code::DecisionUnknown, "there is no such decision of yours")),
+        }
+    }
+
+    /// Says the same of every id of that time, whether or not there was such a decision.
+    async fn is_pruned(&self, id: DecisionId) -> Result<bool, Refusal> {
+        self.ledger.is_pruned(id).await.map_err(|error| {
+            Refusal::new(Code::StoreUnavailable, "the ledger cannot be read").with_detail(error.to_string())
+        })
     }
 
     /// Whether requests can be served.

@@ -9,7 +9,7 @@ use super::remote::RemoteArgs;
 use super::source::SourceArgs;
 use super::whoami::print_members;
 use crate::causes;
-use crate::domain::DecisionId;
+use crate::domain::{Code, DecisionId};
 use crate::ledger::Reader;
 
 /// Arguments of `explain`.
@@ -54,7 +54,14 @@ fn from_store(source: &SourceArgs, decision: DecisionId) -> Result<serde_json::V
     let store = source.checked()?.config.settings.store.place;
     let reader = Reader::open(&store).map_err(|error| failed(&error))?;
     let record = reader.decision(decision).map_err(|error| failed(&error))?;
-    let record = record
-        .ok_or_else(|| Failure::new(Status::Failed, format!("there is no decision {decision} in {store}")))?;
+    let Some(record) = record else {
+        let message = if reader.is_pruned(decision).map_err(|error| failed(&error))? {
+            let code = Code::DecisionPruned;
+            format!("{code}: {}; {}", code.explain().cause, code.explain().fix)
+        } else {
+            format!("there is no decision {decision} in {store}")
+        };
+        return Err(Failure::new(Status::Failed, message));
+    };
     serde_json::to_value(&record).map_err(|error| failed(&error))
 }

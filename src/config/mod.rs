@@ -14,6 +14,7 @@ mod jwks;
 mod load;
 mod problem;
 mod reader;
+mod retention;
 mod role;
 mod settings;
 mod signing;
@@ -29,6 +30,7 @@ pub use issuer::{
 };
 pub use jwks::{JWKS_LIMITS, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
+pub use retention::{InvalidRetention, Retention};
 pub use role::{
     AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, LeaseTerms, ProviderRole, Role, RoleBudget,
     ScopeSpec, TableBinding, TtlLimits, VaultRole, VaultScope,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::sink::Sink;
-use super::{SigningSettings, StorePlace, TelemetrySettings};
+use super::{Retention, SigningSettings, StorePlace, TelemetrySettings};
 use crate::domain::{BlockKind, FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
 use crate::net::{ClientAuthorities, ClientName};
 
@@ -100,6 +100,8 @@ pub struct AuditSettings {
     pub stdout: bool,
     /// Append each event to this file.
     pub file: Option<PathBuf>,
+    /// How long the chain is kept, with what it is about; for ever unless written.
+    pub retention: Option<Retention>,
     /// `[audit.sinks.<name>]`.
     pub sinks: BTreeMap<String, Sink>,
 }

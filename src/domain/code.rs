@@ -117,6 +117,7 @@ codes! {
     LeaseEnded "lease_ended": "the lease was ended, or its time is over", "ask for a new credential", "tollgate exec --help";
     LeaseNotRenewable "lease_not_renewable": "the lease cannot be made to live longer than it does", "renew within the role's max_session and when little is left, or ask for a new credential", "tollgate exec --help";
     DecisionUnknown "decision_unknown": "there is no such decision, or this identity may not see it", "use the id of your own request", "tollgate whoami";
+    DecisionPruned "decision_pruned": "records of the decision's time were pruned: what there was is gone, as configured", "look in what sinks and exports have kept", "tollgate audit export --help";
     NotFound "not_found": "there is nothing at this path", "see the API section of the manual", "tollgate --help";
     MethodNotAllowed "method_not_allowed": "the path does not take this method", "see the API section of the manual", "tollgate --help";
     Overloaded "overloaded": "the server has as many requests in flight as it takes", "wait as long as Retry-After says", "tollgate exec --help";

@@ -48,7 +48,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::BlockUnknown
         | Code::NotFound => StatusCode::NOT_FOUND,
         Code::Superseded | Code::LeaseNotRenewable => StatusCode::CONFLICT,
-        Code::LeaseEnded => StatusCode::GONE,
+        Code::LeaseEnded | Code::DecisionPruned => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestIncomplete => StatusCode::REQUEST_TIMEOUT,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -124,6 +124,7 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::LeaseEnded
         | Code::LeaseNotRenewable
         | Code::DecisionUnknown
+        | Code::DecisionPruned
         | Code::NotFound
         | Code::MethodNotAllowed
         | Code::TokenMissing

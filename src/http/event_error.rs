@@ -21,6 +21,7 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::TtlBelowFloor
         | Code::LeaseUnknown
         | Code::DecisionUnknown
+        | Code::DecisionPruned
         | Code::LeaseEnded
         | Code::LeaseNotRenewable
         | Code::BlockUnknown => "access_denied",

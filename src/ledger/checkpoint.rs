@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Head;
@@ -104,15 +105,23 @@ pub(super) fn find_jws(text: &str) -> Option<String> {
     text.lines().rev().find_map(line)
 }
 
-/// The claims of `jws`, if one of `keys` (public JWKs, JSON text) signed it.
+/// The claims of the checkpoint `jws`, if one of `keys` (public JWKs, JSON text) signed it.
 ///
 /// # Errors
 /// Why it is not a checkpoint.
 pub(super) fn open(jws: &str, keys: &[String]) -> Result<Claims, String> {
+    open_as(CHECKPOINT_TYP, jws, keys)
+}
+
+/// The claims of `jws`, if one of `keys` (public JWKs, JSON text) signed it as a token of the type `typ`.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn open_as<T: DeserializeOwned>(typ: &str, jws: &str, keys: &[String]) -> Result<T, String> {
     let header = jsonwebtoken::decode_header(jws).map_err(|error| error.to_string())?;
-    // Explicit typing (RFC 8725, section 3.11): no other token of the same key passes for a checkpoint.
-    if header.typ.as_deref() != Some(CHECKPOINT_TYP) {
-        return Err("its type is not that of a checkpoint".to_owned());
+    // Explicit typing (RFC 8725, section 3.11): no other token of the same key passes for this one.
+    if header.typ.as_deref() != Some(typ) {
+        return Err(format!("its type is not {typ}"));
     }
     let mut why = "no key of this store signed it".to_owned();
     for key in keys {
@@ -124,7 +133,7 @@ pub(super) fn open(jws: &str, keys: &[String]) -> Result<Claims, String> {
     Err(why)
 }
 
-fn verified(jws: &str, key: &str) -> Result<Claims, Box<dyn std::error::Error>> {
+fn verified<T: DeserializeOwned>(jws: &str, key: &str) -> Result<T, Box<dyn std::error::Error>> {
     let jwk: Jwk = serde_json::from_str(key)?;
     // The purpose says which algorithm, never the header (RFC 8725, section 3.1).
     let mut validation = Validation::new(Algorithm::ES256);

@@ -75,6 +75,7 @@ stores! {
     its_holder_may_try_again_at_once
     an_end_that_no_target_confirmed_before_it_died_is_told
     an_authorisation_without_a_lease_is_claimed_like_a_lease
+    c_06_a_fence_of_forgotten_attempts_never_comes_again
     a_lease_whose_holder_is_silent_is_ended_and_says_why
     a_holder_that_beats_keeps_its_lease_over_restarts
     a_ten_minute_outage_ends_no_healthy_lease
@@ -90,6 +91,15 @@ stores! {
     a_lost_renewal_of_what_its_target_ended_is_dead
     c_16_only_its_own_secret_renews_a_lease
     a_renewal_needs_the_record_that_it_rests_on
+    s_11_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies
+    s_11_nothing_young_or_unproven_is_pruned
+    s_11_what_lives_or_is_in_force_holds_its_chain
+    s_11_what_a_sink_has_not_got_stays
+    s_11_the_last_word_on_a_key_is_said_again_before_it_goes
+    s_11_a_lease_over_the_cut_keeps_its_decision_until_it_goes_itself
+    s_11_seals_outlive_the_chain_that_held_them
+    s_11_a_chain_that_was_changed_is_not_pruned
+    a_decision_that_was_pruned_says_so
 }
 
 /// What holds of one server on one file.
@@ -104,11 +114,13 @@ mod heartbeats;
 mod lease_life;
 mod lists;
 mod renewals;
+pub(in crate::ledger) mod retention;
 
 use blocks::*;
 use heartbeats::*;
 use lease_life::*;
 use renewals::*;
+use retention::*;
 
 async fn refused(bench: &Bench, token: &str, key: Option<&str>) -> Code {
     bench.ledger.authorise(bench.planned(token, key)).await.unwrap_err().1.code

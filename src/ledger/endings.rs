@@ -1,8 +1,10 @@
 //! The queue of what has to be ended: one worker at a time for each, and no attempt lost over restarts.
 //!
 //! What is in it follows from leases and authorisations; this holds only who is at work on which, and when to try
-//! again. A claim has a number that grows with every claim: whoever was held up past the end of its claim is refused.
+//! again. Every claim has a number, its fence, that no other claim ever has: whoever was held up past the end of its
+//! claim is refused, also after the attempts were forgotten and somebody began anew.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::intent::{self, Close, Closing, End, Postpone, Postponed, Settled};
@@ -12,6 +14,9 @@ use crate::domain::{DecisionId, LeaseId};
 
 /// How long a claim holds; far longer than a worker takes.
 pub(super) const CLAIM: Duration = Duration::from_mins(1);
+
+/// Claims that one process makes before its fences could meet those of the next one: a million a second for a fortnight.
+const CLAIMS: i64 = 1 << 40;
 
 /// Pause after the first failed attempt; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -82,7 +87,8 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`]: none is claimed.
     pub async fn claim(&self, records: Vec<Record>) -> Result<Vec<Claim>, Unavailable> {
-        self.store.run(intent::Claim { records, urgent: false }).await
+        let ticket = self.ticket();
+        self.store.run(intent::Claim { records, urgent: false, ticket }).await
     }
 
     /// The same at once, whatever the pause after a failed attempt says: somebody has just asked for it.
@@ -90,7 +96,8 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`].
     pub async fn claim_now(&self, record: Record) -> Result<Option<Claim>, Unavailable> {
-        Ok(self.store.run(intent::Claim { records: vec![record], urgent: true }).await?.pop())
+        let ticket = self.ticket();
+        Ok(self.store.run(intent::Claim { records: vec![record], urgent: true, ticket }).await?.pop())
     }
 
     /// Records that a lease was ended, or that nothing can end it. Telling it twice changes nothing.
@@ -134,6 +141,11 @@ impl Ledger {
         if items.is_empty() { Ok(Vec::new()) } else { self.store.run(Postpone { items, code }).await }
     }
 
+    /// What makes the fences of this process's next claims its own.
+    pub(super) fn ticket(&self) -> i64 {
+        self.claims.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// How much waits for its end after an attempt.
     ///
     /// # Errors
@@ -141,6 +153,11 @@ impl Ledger {
     pub async fn endings(&self) -> Result<Waiting, LedgerError> {
         self.store.reader().endings().await
     }
+}
+
+/// The fence of a claim: the writers of a store are numbered, and no number comes again; nor does a ticket of one process.
+pub(super) const fn fence(writer: i64, ticket: i64) -> i64 {
+    writer.wrapping_mul(CLAIMS).wrapping_add(ticket)
 }
 
 pub(super) const fn counted(settled: Settled) -> Counted {

@@ -82,6 +82,19 @@ pub enum LedgerError {
     /// A checkpoint that is not one, or that no known key signed.
     #[error("not a checkpoint of this store: {0}")]
     Checkpoint(String),
+    /// A seal that no key of this store signed, or that was changed.
+    #[error(
+        "a seal of the audit chain is not genuine, so nothing is pruned; `tollgate audit verify` says more: {0}"
+    )]
+    Seal(String),
+    /// A chain that is not whole is not pruned.
+    #[error(
+        "the chain of writer {writer} is not whole, so nothing of it is pruned; `tollgate audit verify` says more"
+    )]
+    Cut {
+        /// Whose.
+        writer: i64,
+    },
     /// The ledger cannot record now.
     #[error("the store cannot record")]
     Unavailable(#[from] Unavailable),

@@ -65,6 +65,7 @@ intents! {
     SetBlocks => Blocking;
     MarkBlocked => Option<Marked>;
     LiftBlock => bool;
+    Prune => bool;
 }
 
 /// Records an authorisation; settles replay and idempotency.
@@ -221,6 +222,7 @@ pub(super) struct Count {
 #[derive(Debug)]
 pub(super) struct AskEnd {
     pub(super) lease: LeaseId,
+    pub(super) ticket: i64,
 }
 
 /// How [`AskEnd`] ends.
@@ -240,6 +242,7 @@ pub(super) struct Claim {
     pub(super) records: Vec<Record>,
     /// True if it is due whatever its pause says.
     pub(super) urgent: bool,
+    pub(super) ticket: i64,
 }
 
 /// Gives claims back after attempts that failed; the answer is what has now failed too often.
@@ -415,3 +418,22 @@ pub(super) struct KeepCursor {
 /// that died before any target confirmed their end.
 #[derive(Debug)]
 pub(super) struct Upkeep;
+
+/// Removes the beginning of a chain with what it is about, and records the seal; the answer is false, and nothing is removed,
+/// if the chain or a signing key changed since it was planned.
+#[derive(Debug, Clone)]
+pub(super) struct Prune {
+    pub(super) writer: i64,
+    /// The first record that is there, and the last one to go.
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) leases: Vec<[u8; 16]>,
+    pub(super) decisions: Vec<[u8; 16]>,
+    pub(super) blocks: Vec<[u8; 16]>,
+    /// Signing keys whose last record goes: id and body, to be recorded again.
+    pub(super) keys: Vec<(String, String)>,
+    /// Seals of other chains that go: writer and body, to be recorded again.
+    pub(super) seals: Vec<(i64, String)>,
+    /// Of the new seal's record.
+    pub(super) body: String,
+}

@@ -65,6 +65,8 @@ kinds! {
     BlockMarked "block_marked";
     /// A block was lifted.
     BlockLifted "block_lifted";
+    /// The beginning of a chain was pruned, and this vouches for it.
+    Sealed "sealed";
 }
 
 /// Body of [`Kind::Started`].

@@ -141,7 +141,8 @@ impl Ledger {
     }
 
     async fn mark(&self, id: LeaseId, row: LeaseRow) -> Result<Ending, Refusal> {
-        let asked = self.store.run(AskEnd { lease: id }).await.map_err(|why| why.refusal())?;
+        let asked =
+            self.store.run(AskEnd { lease: id, ticket: self.ticket() }).await.map_err(|why| why.refusal())?;
         if let Asked::Claimed(fence) = asked {
             let claim = Claim { record: Record::Lease(id), fence };
             let to_end = self.to_end(row).map(|to_end| Ending::ToEnd(to_end, claim));

@@ -34,8 +34,10 @@ mod reading;
 mod record;
 mod refuse;
 mod renewals;
+mod retention;
 mod rewrap;
 mod rows;
+mod seal;
 mod search;
 mod settings;
 mod sinks;
@@ -115,6 +117,8 @@ pub struct Ledger {
     spool: Mutex<Spool>,
     hearing: Mutex<Hearing>,
     blocks: Blocks,
+    /// Claims that this process has asked for.
+    claims: AtomicI64,
     /// Sequence number that the newest checkpoint of this process covers.
     checkpointed: AtomicI64,
 }
@@ -139,6 +143,7 @@ impl Ledger {
             counts: Mutex::new(Counts::new(settings.refusals_per_minute)),
             spool: Mutex::new(Spool::default()),
             hearing: Mutex::default(),
+            claims: AtomicI64::new(1),
             checkpointed: AtomicI64::new(0),
         })
     }

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod lists;
+mod retention;
 
 use super::error::LedgerError;
 use super::explained::{DecisionRecord, Stored};

@@ -2,7 +2,8 @@
 //!
 //! Signing keys and issuers' keys are sealed anew. Handles are not: the chain holds their bytes, and no record of it may
 //! ever change. They are of use only while their credential lives, so the former key is needed until the last of them is
-//! dead, and this says when that is.
+//! dead. This says when that is as things are: a lease that is renewed meanwhile lives longer with the handle of its first
+//! decision, and has to be asked for again.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub struct Rewrapped {
 pub struct Handles {
     /// How many.
     pub count: u32,
-    /// When the last of their credentials is dead.
+    /// When the last of their credentials is dead, unless its lease is renewed.
     pub until: Option<Timestamp>,
 }
 

@@ -43,6 +43,9 @@ pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
 /// `typ` of checkpoints of the audit chain.
 pub const CHECKPOINT_TYP: &str = "tollgate-checkpoint+jwt";
 
+/// `typ` of the seals of what was pruned: the key of checkpoints signs both, and neither passes for the other.
+pub const SEAL_TYP: &str = "tollgate-seal+jwt";
+
 /// What a key is for. Purposes never share a key or an issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

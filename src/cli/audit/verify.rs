@@ -68,6 +68,10 @@ pub(in crate::cli) fn print_report(report: &Report, output: Output) -> Result<()
         "{} record(s) of {} writer(s), {} checkpoint(s)",
         report.records, report.writers, report.checkpoints
     );
+    if report.pruned > 0 {
+        output
+            .line(&format!("{} record(s) before them were pruned, each chain under a seal", report.pruned))?;
+    }
     if report.is_sound() {
         output.toned(Tone::Good, &format!("whole: {read}"))?;
     } else {

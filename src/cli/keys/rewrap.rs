@@ -44,7 +44,8 @@ fn print(rewrapped: &Rewrapped, output: Output) -> Result<(), Failure> {
         Some(until) => {
             let line = format!(
                 "{} handle(s) of living credentials need the former key: keep it in \
-                 store.previous_key_encryption_keys until {until:.0}",
+                 store.previous_key_encryption_keys until {until:.0}, and \
+                 run this again then: a lease that is renewed needs it longer",
                 handles.count
             );
             Ok(output.toned(Tone::Warn, &line)?)

@@ -12,8 +12,8 @@ use super::known::{SinkName, SourceName, WebhookName};
 use super::{Around, operations, server, signing, sink, source, store, telemetry, webhook};
 use crate::config::reader::Reader;
 use crate::config::{
-    AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, ServerSettings, Settings,
-    SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook, WebhookAuth,
+    AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, Retention, ServerSettings,
+    Settings, SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook, WebhookAuth,
 };
 use crate::domain::TenantName;
 
@@ -126,6 +126,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
 fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {
     let file = r.optional::<PathBuf>("file", "a path, such as \"/var/log/tollgate/audit.jsonl\"");
     let stdout = r.flag("stdout");
+    let retention = r.optional::<Retention>("retention", "a time, such as \"400d\"");
     let expected = "a table, such as [audit.sinks.siem]";
     let sinks: BTreeMap<SinkName, Option<Sink>> =
         r.map("sinks", expected, |_, field| Some(field.table(|r| sink::sink(r, around)).flatten()));
@@ -138,7 +139,7 @@ fn audit(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AuditSettings> {
         .into_iter()
         .map(|(name, sink)| Some((name.as_str().to_owned(), sink?)))
         .collect::<Option<_>>()?;
-    Some(AuditSettings { stdout, file: file.map(|file| around.directory.join(file)), sinks })
+    Some(AuditSettings { stdout, file: file.map(|file| around.directory.join(file)), retention, sinks })
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

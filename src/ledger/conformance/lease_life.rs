@@ -149,3 +149,19 @@ pub(super) async fn an_authorisation_without_a_lease_is_claimed_like_a_lease(ben
     assert_eq!(bench.ledger.resolve_unleased(decision, true, second).await, Ok(Counted::Yes));
     assert!(bench.unleased().await.is_empty());
 }
+
+pub(super) async fn c_06_a_fence_of_forgotten_attempts_never_comes_again(bench: Bench) {
+    let auth = bench.ledger.authorise(bench.planned("token", None)).await.unwrap();
+    let decision = auth.grant().facts().decision();
+    let claim = async || bench.ledger.claim_now(Record::Authorisation(decision)).await.unwrap().unwrap();
+    let paused = claim().await;
+    bench.pass(Duration::from_mins(1));
+    let second = claim().await;
+    // It lives on, so that it is looked after again; the attempts so far are forgotten.
+    assert_eq!(bench.ledger.resolve_unleased(decision, false, second).await, Ok(Counted::Yes));
+    assert_eq!(bench.ledger.endings().await.unwrap().all, 0);
+    let third = claim().await;
+    assert_eq!(bench.ledger.resolve_unleased(decision, true, paused).await, Ok(Counted::Stale));
+    assert_eq!(bench.unleased().await, [decision], "nothing was written");
+    assert_eq!(bench.ledger.resolve_unleased(decision, true, third).await, Ok(Counted::Yes));
+}

@@ -6,7 +6,7 @@ use crate::ledger::counts::Counted;
 use crate::ledger::event::{About, Event, Line};
 use crate::ledger::explained::time;
 use crate::ledger::heartbeats::Interval;
-use crate::ledger::intent::{BlockRow, KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
+use crate::ledger::intent::{BlockRow, KeepIssuerKeys, Prune, ResealIssuerKeys, StoreCheckpoint};
 use crate::ledger::kind::Kind;
 use crate::ledger::record::DecisionRow;
 use crate::ledger::rows::StoredKey;
@@ -69,6 +69,7 @@ pub(super) struct Added {
     /// When this server was ready to hear heartbeats.
     pub(super) ready: Vec<Interval>,
     pub(super) cursors: Vec<(String, Cursor)>,
+    pub(super) pruned: Vec<Prune>,
 }
 
 /// What the steps of a batch work on.

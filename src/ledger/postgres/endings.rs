@@ -22,7 +22,7 @@ impl Apply for Claim {
 
     fn apply(&self, batch: &mut Batch) -> sqlx::Result<Vec<endings::Claim>> {
         let claimed = self.records.iter().filter_map(|record| {
-            let fence = claim(batch, *record, self.urgent)?;
+            let fence = claim(batch, *record, self.urgent, self.ticket)?;
             Some(endings::Claim { record: *record, fence })
         });
         Ok(claimed.collect())
@@ -30,7 +30,7 @@ impl Apply for Claim {
 }
 
 /// The fence of a new claim; none if nothing is to be ended, its turn has not come, or another worker is at it.
-pub(super) fn claim(batch: &mut Batch, record: Record, urgent: bool) -> Option<i64> {
+pub(super) fn claim(batch: &mut Batch, record: Record, urgent: bool, ticket: i64) -> Option<i64> {
     let (id, now, writer) = (*record.as_bytes(), batch.now(), batch.head().writer);
     let tenant = match record {
         Record::Lease(_) => {
@@ -45,8 +45,9 @@ pub(super) fn claim(batch: &mut Batch, record: Record, urgent: bool) -> Option<i
     };
     let until = now.saturating_add(i64::try_from(CLAIM.as_millis()).unwrap_or(i64::MAX));
     let (claimed_by, claimed_until) = (Some(writer), Some(until));
+    let fence = endings::fence(writer, ticket);
     let Some(found) = batch.held.endings.get(&id) else {
-        let (attempts, next_try_at, fence, dead_at) = (0, now, 1, None);
+        let (attempts, next_try_at, dead_at) = (0, now, None);
         let first = Ending { tenant, attempts, next_try_at, claimed_by, claimed_until, fence, dead_at };
         batch.held.endings.put(id, first);
         return Some(fence);
@@ -56,7 +57,7 @@ pub(super) fn claim(batch: &mut Batch, record: Record, urgent: bool) -> Option<i
         return None;
     }
     let ending = batch.held.endings.change(&id)?;
-    ending.fence += 1;
+    ending.fence = fence;
     (ending.claimed_by, ending.claimed_until) = (claimed_by, claimed_until);
     if urgent {
         (ending.attempts, ending.dead_at) = (0, None);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{PgConnection, Row};
 
 use super::batch::{Batch, Record};
-use super::{flush_blocks, flush_ends, flush_held, sinks};
+use super::{flush_blocks, flush_ends, flush_held, retention, sinks};
 use crate::ledger::counts::Counted;
 use crate::ledger::intent::{KeepIssuerKeys, ResealIssuerKeys, StoreCheckpoint};
 use crate::ledger::matching::Keys;
@@ -35,6 +35,7 @@ pub(super) async fn flush(
     flush_blocks::flush(connection, added, writer).await?;
     flush_ends::ready(connection, writer, &added.ready).await?;
     sinks::flush(connection, &added.cursors).await?;
+    retention::flush(connection, &added.pruned).await?;
     Ok(new)
 }
 

@@ -105,6 +105,8 @@ pub(super) struct Held {
     pub(super) issuer_keys: HashMap<String, Vec<u8>>,
     pub(super) last_checkpoint: i64,
     pub(super) sinks: Running,
+    /// The first and the newest record of the chain that is to be cut.
+    pub(super) chain: Option<(i64, i64)>,
 }
 
 /// A row of `replay`.

@@ -10,7 +10,7 @@ use super::load_ends;
 use super::lock;
 use super::needs::{Also, Needs};
 use super::queries::stored_keys;
-use super::sinks;
+use super::{retention, sinks};
 
 /// Authorisations closed per call of upkeep.
 const EXPIRED_PER_CALL: i64 = 256;
@@ -32,6 +32,9 @@ pub(super) async fn load(
         lock::until_commit(connection, lock::CHECKPOINTS).await?;
         let last = sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM checkpoints");
         held.last_checkpoint = last.fetch_one(&mut *connection).await?;
+    }
+    if let Some(writer) = needs.pruning {
+        held.chain = retention::load(connection, writer).await?;
     }
     held.sinks = sinks::load(connection, &needs.sinks).await?;
     if needs.wants(Also::Blocks) {

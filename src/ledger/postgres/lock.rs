@@ -20,6 +20,9 @@ pub(super) const CHECKPOINTS: i32 = -4;
 /// Noting which chains the sinks of events have behind them.
 pub(super) const SINKS: i32 = -5;
 
+/// Pruning a chain.
+pub(super) const RETENTION: i32 = -6;
+
 /// `TOLS`: the first number of the locks of sinks; the second one is made of the sink's name.
 const SINK_CLASS: i32 = 0x544F_4C53;
 

@@ -47,6 +47,7 @@ mod notes;
 mod queries;
 mod reader;
 mod renewals;
+mod retention;
 mod schema;
 mod session;
 mod sinks;

@@ -30,6 +30,8 @@ pub(in crate::ledger) struct Needs {
     pub(super) issuers: BTreeSet<String>,
     /// Sinks to be run by this server, with what each has delivered.
     pub(super) sinks: BTreeMap<String, Cursor>,
+    /// The writer whose chain is to be cut.
+    pub(super) pruning: Option<i64>,
     also: BTreeSet<Also>,
 }
 

@@ -80,7 +80,7 @@ async fn store_id(connection: &mut PgConnection) -> Result<[u8; 16], LedgerError
 
 /// Goes on with a chain over a new session: takes the writer's lock, and finds the newest record. It is `head` or, if the
 /// connection broke while a commit was under way, a later one. A chain that a sink of events has behind it is over, and
-/// another one begins.
+/// another one begins; so is one that a later start vouches for: whoever signs checkpoints holds it for ended.
 pub(super) async fn resume(
     connection: &mut PgConnection,
     store: &[u8; 16],
@@ -106,13 +106,13 @@ pub(super) async fn resume(
         (Some(first), Some(last)) if *first == head && same.as_ref() == Some(store) => *last,
         (_, _) => return Err(Unavailable::RolledBack.into()),
     };
-    if !sinks::is_over(connection, head.writer).await? {
+    if !sinks::is_over(connection, head.writer).await? && !queries::is_vouched(connection, last).await? {
         return Ok(Registered { head: last, store: *store, lines: Vec::new() });
     }
     lock::leave(connection, head.writer).await?;
     let registered = register(connection, now, with_lines).await?;
     let (former, writer) = (head.writer, registered.head.writer);
-    tracing::info!(former, writer, "sinks have put the former chain behind them: another one begins");
+    tracing::info!(former, writer, "the former chain is over for others: another one begins");
     Ok(registered)
 }
 

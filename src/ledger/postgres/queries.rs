@@ -6,10 +6,13 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use super::lock::CLASS;
+use super::retention;
 use crate::domain::{DecisionId, LeaseId};
+use crate::ledger::chain::Head;
 use crate::ledger::explained::Stored;
 use crate::ledger::kind::{HeadText, Started};
 use crate::ledger::rows::{LOOK, LeaseRow, StoredKey, UnleasedRow};
+use crate::ledger::seal::Sealed;
 use crate::secret::Fingerprint;
 
 /// Age, in milliseconds, under which an authorisation whose writer holds no lock is not yet taken for left behind: a
@@ -236,26 +239,44 @@ pub(super) struct OpenHeads {
     pub(super) settled: i64,
 }
 
+/// True if a later start vouches for `head`: other servers may hold its chain for ended.
+pub(super) async fn is_vouched(connection: &mut PgConnection, head: Head) -> sqlx::Result<bool> {
+    let later =
+        sqlx::query_scalar("SELECT body FROM audit WHERE writer > $1 AND seq = 1 AND kind = 'started'");
+    let later: Vec<Option<String>> = later.bind(head.writer).fetch_all(connection).await?;
+    let starts = later.iter().flatten().filter_map(|body| serde_json::from_str::<Started>(body).ok());
+    let mut heads = starts.flat_map(|start| start.follows);
+    Ok(heads.any(|seen| (seen.writer, seen.seq) == (head.writer, head.seq)))
+}
+
 /// The heads of all writers after `settled` but `own` that no start of a server vouches for.
 pub(super) async fn open_heads(
     connection: &mut PgConnection,
     own: i64,
     settled: i64,
 ) -> sqlx::Result<OpenHeads> {
-    let live = live_writers(connection).await?;
+    let mut live = live_writers(connection).await?;
     let rows = sqlx::query(
         "SELECT w.id, h.seq, h.hash, s.body FROM writers w
          CROSS JOIN LATERAL (SELECT seq, hash FROM audit WHERE writer = w.id ORDER BY seq DESC LIMIT 1) h
          LEFT JOIN audit s ON s.writer = w.id AND s.seq = 1
          WHERE w.id > $1 ORDER BY w.id",
     );
-    let rows = rows.bind(settled).fetch_all(connection).await?;
+    let rows = rows.bind(settled).fetch_all(&mut *connection).await?;
+    // A writer that came back between may not have seen who vouches for it.
+    live.extend(live_writers(connection).await?);
     let mut vouched = HashSet::new();
     for row in &rows {
         // A start that cannot be read vouches for nothing; verification says so.
         let body: Option<String> = row.try_get(3)?;
         let started = body.and_then(|body| serde_json::from_str::<Started>(&body).ok());
         vouched.extend(started.into_iter().flat_map(|s| s.follows).map(|head| (head.writer, head.seq)));
+    }
+    // A start that was pruned left what it vouched for in the seal.
+    for body in retention::seals(connection).await? {
+        let sealed = serde_json::from_str::<Sealed>(&body).ok();
+        let follows = sealed.into_iter().flat_map(|sealed| sealed.seal.follows);
+        vouched.extend(follows.map(|head| (head.writer, head.seq)));
     }
     let mut heads = OpenHeads { open: Vec::new(), settled };
     for row in &rows {

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod lists;
+mod retention;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -76,10 +76,9 @@ impl Cursor {
         self.0.retain(|writer, _| *writer <= CHECKPOINTS || *writer >= first);
     }
 
-    /// True if `place` was delivered.
-    pub(in crate::ledger) fn covers(&self, place: Place) -> bool {
-        let settled = place.writer > CHECKPOINTS && place.writer < self.first_writer();
-        settled || place.seq <= self.of(place.writer)
+    /// The last record of `writer` up to which all were delivered; past any for a chain that is over and delivered.
+    pub(in crate::ledger) fn delivered(&self, writer: i64) -> i64 {
+        if writer < self.first_writer() { i64::MAX } else { self.of(writer) }
     }
 
     /// All of it, for the store.
@@ -103,7 +102,7 @@ mod tests {
             cursor.advance(step);
         }
         assert_eq!((cursor.of(1), cursor.of(2), cursor.of(3), cursor.of(CHECKPOINTS)), (5, 1, 0, 9));
-        assert!(cursor.covers(place(1, 5)) && !cursor.covers(place(2, 2)) && !cursor.covers(place(3, 1)));
+        assert_eq!([1, 2, 3].map(|writer| cursor.delivered(writer)), [5, 1, 0]);
         assert_eq!(Cursor::new(cursor.places()), cursor);
     }
 
@@ -112,8 +111,8 @@ mod tests {
         let mut cursor = Cursor::new([place(1, 5), place(2, 7), place(CHECKPOINTS, 3)]);
         cursor.settle(3);
         assert_eq!(cursor.places(), [place(-1, 3), place(0, 3)]);
-        assert!(cursor.covers(place(2, 7)) && !cursor.covers(place(3, 1)));
-        assert!(!cursor.covers(place(CHECKPOINTS, 4)), "checkpoints are no writer");
+        assert_eq!((cursor.delivered(2), cursor.delivered(3)), (i64::MAX, 0));
+        assert_eq!(cursor.of(CHECKPOINTS), 3, "checkpoints are no writer");
         cursor.settle(2);
         assert_eq!(cursor.first_writer(), 3, "what is over stays over");
     }

@@ -47,7 +47,7 @@ use self::runner::{Reads, Runner};
 use self::send::Transport;
 use self::splunk::Splunk;
 use self::syslog::Syslog;
-use super::{Ledger, LedgerError};
+use super::Ledger;
 use crate::config::{Settings, Sink, SinkKind};
 use crate::net::NetError;
 
@@ -136,20 +136,4 @@ fn transport(sink: &Sink, host: &str) -> Result<Transport, Unusable> {
         SinkKind::SplunkHec(splunk) => Transport::Splunk(Splunk::new(splunk, sink.format, host)?),
         SinkKind::Elasticsearch(elastic) => Transport::Elastic(Elastic::new(elastic)?),
     })
-}
-
-impl Ledger {
-    /// True if every one of `sinks` has the records of `writer` up to `seq`. Nothing is pruned yet; whatever will remove old
-    /// records has to ask this first, for the names of all configured sinks.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn is_delivered(&self, sinks: Vec<String>, writer: i64, seq: i64) -> Result<bool, LedgerError> {
-        for sink in sinks {
-            if !self.store.reader().sink_cursor(sink).await?.covers(Place { writer, seq }) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }

@@ -108,7 +108,7 @@ fn about(kind: Kind, stored: &StoredRecord) -> Result<About, Unreadable> {
             let text = BlockMarkedText { block: block.to_string(), leases, authorisations };
             Ok(About::Server { data: to_raw_value(&text).map_err(|_| Unreadable)? })
         }
-        Kind::Started | Kind::Revision | Kind::Key | Kind::BlockSet | Kind::BlockLifted => {
+        Kind::Started | Kind::Revision | Kind::Key | Kind::BlockSet | Kind::BlockLifted | Kind::Sealed => {
             Ok(About::Server { data: data()? })
         }
         Kind::Counted => Ok(About::Server { data: to_raw_value(&stored.counted).map_err(|_| Unreadable)? }),

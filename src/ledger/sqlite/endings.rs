@@ -17,7 +17,7 @@ const LAPSED_PER_CALL: i64 = 256;
 impl Apply for Claim {
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Vec<endings::Claim>> {
         let claimed = self.records.iter().map(|record| {
-            let fence = claim(batch, *record, self.urgent)?;
+            let fence = claim(batch, *record, self.urgent, self.ticket)?;
             Ok(fence.map(|fence| endings::Claim { record: *record, fence }))
         });
         claimed.filter_map(Result::transpose).collect()
@@ -27,7 +27,12 @@ impl Apply for Claim {
 /// The fence of a new claim; none if nothing is to be ended, its turn has not come, or another worker is at it.
 ///
 /// A claim of another writer is void: this file has one server, and that writer was an earlier run.
-pub(super) fn claim(batch: &Batch<'_>, record: Record, urgent: bool) -> rusqlite::Result<Option<i64>> {
+pub(super) fn claim(
+    batch: &Batch<'_>,
+    record: Record,
+    urgent: bool,
+    ticket: i64,
+) -> rusqlite::Result<Option<i64>> {
     let id = record.as_bytes();
     let wanted = match record {
         Record::Lease(_) => {
@@ -44,14 +49,16 @@ pub(super) fn claim(batch: &Batch<'_>, record: Record, urgent: bool) -> rusqlite
     batch
         .sql(
             "INSERT INTO endings (subject, tenant, attempts, next_try_at, claimed_by, claimed_until, fence)
-             VALUES (?1, ?2, 0, ?3, ?4, ?5, 1)
-             ON CONFLICT (subject) DO UPDATE SET fence = fence + 1, claimed_by = ?4, claimed_until = ?5,
+             VALUES (?1, ?2, 0, ?3, ?4, ?5, ?7)
+             ON CONFLICT (subject) DO UPDATE SET fence = ?7, claimed_by = ?4, claimed_until = ?5,
                  attempts = iif(?6, 0, attempts), dead_at = iif(?6, NULL, dead_at)
              WHERE (?6 OR next_try_at <= ?3)
                  AND (claimed_until IS NULL OR claimed_until <= ?3 OR claimed_by <> ?4)
              RETURNING fence",
         )?
-        .query_row(params![id, tenant, now, writer, until, urgent], |row| row.get(0))
+        .query_row(params![id, tenant, now, writer, until, urgent, endings::fence(writer, ticket)], |row| {
+            row.get(0)
+        })
         .optional()
 }
 

@@ -16,7 +16,7 @@ impl Apply for AskEnd {
         if !ask_end(batch, self.lease, None)? {
             return Ok(Asked::Settled);
         }
-        Ok(claim(batch, Record::Lease(self.lease), true)?.map_or(Asked::Busy, Asked::Claimed))
+        Ok(claim(batch, Record::Lease(self.lease), true, self.ticket)?.map_or(Asked::Busy, Asked::Claimed))
     }
 }
 

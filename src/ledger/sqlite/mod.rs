@@ -23,6 +23,7 @@ pub(in crate::ledger) mod queries;
 mod reader;
 mod renewals;
 mod reserve;
+pub(in crate::ledger) mod retention;
 pub(in crate::ledger) mod stream;
 mod upkeep;
 mod writer;

@@ -31,6 +31,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/sqlite/0004_lists.sql")),
     M::up(include_str!("../../../migrations/sqlite/0005_keys.sql")),
     M::up(include_str!("../../../migrations/sqlite/0006_sink_cursors.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0007_retention.sql")),
 ];
 
 /// The writer's connection with the lock that keeps other servers away.

@@ -1,15 +1,17 @@
 //! Signing keys in the store: what was changed is found when they are loaded; everything is sealed anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::Connection;
 
 use crate::config::StorePlace;
+use crate::domain::Prolonged;
 use crate::identity::Remembered;
 use crate::ledger::testing::{Bench, noon, sealer};
-use crate::ledger::{LedgerError, Reader};
+use crate::ledger::{EndHow, LedgerError, Reader};
 use crate::signing::{KeyState, Keyring, Sealer, SigningError, first_keys, revoke};
 
 /// A store with its first keys, of which one was revoked and replaced.
@@ -128,4 +130,27 @@ async fn a_former_key_that_is_missing_is_named_and_nothing_is_changed() {
     let bench = bench.with_sealer(sealer());
     let keys = bench.ledger.signing_keys().await.unwrap();
     assert!(Keyring::open(&keys, &sealer(), noon()).is_ok());
+}
+
+#[tokio::test]
+async fn c_11_a_renewed_lease_needs_the_former_key_for_longer_and_is_asked_for_again() {
+    let (bench, _) = bench().await;
+    let auth = bench.ledger.authorise(bench.planned("living", None)).await.unwrap();
+    let lease = bench.ledger.lease(auth, bench.minted()).await.unwrap();
+    let bench = bench.with_sealer(changed());
+    let told = bench.ledger.rewrap().await.unwrap().handles;
+    assert_eq!((told.count, told.until), (1, Some(lease.minted().dies_at)));
+    for _ in 0..3 {
+        bench.pass(Duration::from_mins(10));
+        let first = bench.ledger.renewable(lease.id(), lease.secret()).await.unwrap();
+        let planned = bench.planned_renewal(lease.id());
+        let renewal = bench.ledger.authorise_renewal(planned, &first).await.unwrap();
+        let dies_at = bench.clock.now() + Duration::from_mins(15);
+        bench.ledger.renew(renewal, Prolonged::Extended { dies_at }).await.unwrap();
+        let handles = bench.ledger.rewrap().await.unwrap().handles;
+        assert_eq!((handles.count, handles.until), (1, Some(dies_at)), "the handle of the first decision");
+    }
+    assert!(bench.clock.now() > told.until.unwrap());
+    bench.end_by_holder(&lease, EndHow::AtTarget).await;
+    assert_eq!(bench.ledger.rewrap().await.unwrap().handles.count, 0);
 }

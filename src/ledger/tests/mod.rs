@@ -6,4 +6,4 @@ mod keys;
 mod open;
 mod postgres;
 mod secrets;
-mod tamper;
+pub(super) mod tamper;

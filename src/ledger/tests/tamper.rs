@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 
 use crate::config::StorePlace;
 use crate::domain::{Code, DecisionId, Prolonged, Refusal};
+use crate::ledger::conformance::retention::prune;
 use crate::ledger::testing::{Bench, noon, sealer};
 use crate::ledger::{EndHow, FindingKind, Reader, Refused, Report};
 use crate::policy::testing::judged;
@@ -55,7 +56,7 @@ fn verify_both(path: &Path, checkpoint: &str) -> [Report; 2] {
 }
 
 /// Something of everything.
-pub(super) async fn act(bench: &Bench, name: &str) {
+pub(in crate::ledger) async fn act(bench: &Bench, name: &str) {
     let lease = |token: String, key: Option<&'static str>| async move {
         let auth = bench.ledger.authorise(bench.planned(&token, key)).await.unwrap();
         bench.ledger.lease(auth, bench.minted()).await.unwrap()
@@ -305,4 +306,101 @@ async fn an_erased_input_is_reported_and_breaks_nothing() {
         scene.after(|copy| copy.execute_batch("DELETE FROM inputs WHERE decision = 1").unwrap());
     assert!(report.is_sound(), "{:?}", report.findings);
     assert_eq!(report.erased_inputs, 1);
+}
+
+/// A store whose first chain was pruned, with what is left of it, and a copy of it after `change`.
+async fn pruned() -> (Scene, usize) {
+    let mut scene = Scene::new().await;
+    let keys = scene.bench.ledger.signing_keys().await.unwrap();
+    let keyring = Keyring::open(&keys, &sealer(), noon()).unwrap();
+    for _ in 0..2 {
+        scene.bench.pass(std::time::Duration::from_hours(9 * 24));
+        scene.bench.ledger.upkeep().await;
+    }
+    act(&scene.bench, "third").await;
+    let gone = prune(&scene.bench, &keyring, &[]).await;
+    let newest = scene.bench.ledger.checkpoint(&keyring).await.unwrap().unwrap().jws;
+    scene.checkpoints[1] = newest;
+    (scene, gone)
+}
+
+#[tokio::test]
+async fn s_11_a_seal_that_is_gone_forged_or_altered_is_named_with_writer_and_record() {
+    let (scene, gone) = pruned().await;
+    assert!(gone > 40, "{gone}");
+    let [sound, proven] = scene.after(|_| ());
+    assert!(sound.is_sound() && proven.is_sound(), "{:?} {:?}", sound.findings, proven.findings);
+    assert_eq!(sound.pruned, u64::try_from(gone).unwrap());
+    assert!(proven.unproven_since.is_none());
+    let seal = "(SELECT seq FROM audit WHERE kind = 'sealed' AND subject = x'0000000000000001')";
+    let run = |sql: &str| scene.after(|copy| copy.execute_batch(sql).unwrap())[0].clone();
+
+    let without = run(&format!("DELETE FROM audit WHERE writer = 2 AND seq = {seal}"));
+    assert!(finds(&without, FindingKind::Missing, 1, 1), "{:?}", without.findings);
+
+    // Somebody else's key, or none, signs no seal; and what is said beside the signature does not count.
+    for change in [
+        "json_set(body, '$.jws', 'a.b.c')",
+        "json_set(body, '$.last', json_extract(body, '$.last') - 1)",
+        "json_set(body, '$.jws', (SELECT jws FROM checkpoints ORDER BY n DESC LIMIT 1))",
+    ] {
+        let at: i64 = Connection::open(scene.bench.file())
+            .unwrap()
+            .query_row(&format!("SELECT {seal}"), [], |row| row.get(0))
+            .unwrap();
+        let forged = run(&format!("UPDATE audit SET body = {change} WHERE writer = 2 AND seq = {at}"));
+        assert!(finds(&forged, FindingKind::Signature, 2, at), "{change}: {:?}", forged.findings);
+        assert!(finds(&forged, FindingKind::Missing, 1, 1), "{change}: {:?}", forged.findings);
+    }
+}
+
+#[tokio::test]
+async fn s_11_a_prefix_that_is_cut_without_a_seal_or_beyond_it_is_named() {
+    let (scene, _) = pruned().await;
+    let unsealed = Scene::new().await;
+    let [cut, _] = unsealed.after(|copy| {
+        copy.execute_batch("DELETE FROM audit WHERE writer = 1 AND seq < 9").unwrap();
+    });
+    assert!(finds(&cut, FindingKind::Missing, 1, 1), "{:?}", cut.findings);
+    let first: i64 = Connection::open(scene.bench.file())
+        .unwrap()
+        .query_row("SELECT min(seq) FROM audit WHERE writer = 2", [], |row| row.get(0))
+        .unwrap();
+    let [beyond, _] = scene.after(|copy| {
+        copy.execute("DELETE FROM audit WHERE writer = 2 AND seq < ?1", [first + 3]).unwrap();
+    });
+    assert!(finds(&beyond, FindingKind::Missing, 2, first), "{:?}", beyond.findings);
+    // What a seal says is gone must not come back with another content.
+    let [back, _] = scene.after(|copy| {
+        copy.execute_batch(
+            "INSERT INTO audit SELECT 1, 3, at, kind, tenant, subject, payload, hash, body FROM audit
+             WHERE writer = 2 ORDER BY seq LIMIT 1",
+        )
+        .unwrap();
+    });
+    assert!(finds(&back, FindingKind::Inserted, 1, 3), "{:?}", back.findings);
+}
+
+#[tokio::test]
+async fn s_11_one_changed_value_of_a_pruned_store_is_found() {
+    let (scene, _) = pruned().await;
+    let store = Connection::open(scene.bench.file()).unwrap();
+    let mut tried = 0;
+    for (table, columns) in tables(&store) {
+        let rows: i64 =
+            store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        // Frames stay when the last decision that used them is gone, and say nothing then.
+        let all =
+            columns.iter().filter(|column| chained(&table, column) && (table != "frames" || *column != "id"));
+        for column in all {
+            let mut took = false;
+            if rows > 0 {
+                let [report, _] =
+                    scene.after(|copy| took = change_one(copy, &table, column, &columns, rows - 1));
+                assert!(!took || !report.is_sound(), "{table}.{column} changed unnoticed");
+            }
+            tried += usize::from(took);
+        }
+    }
+    assert!(tried > 50, "only {tried} changes were tried");
 }

@@ -6,11 +6,14 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::authorisations::Authorisations;
 use super::rows::Rows;
+use super::seals;
 use super::{At, FindingKind, Report};
 use crate::domain::DecisionId;
 use crate::ledger::chain::{Link, body_payload, genesis};
+use crate::ledger::checkpoint::hex;
 use crate::ledger::error::LedgerError;
 use crate::ledger::kind::{BlockBody, Closed, HeadText, Kind, LiftBody, RenewedBody, Started};
+use crate::ledger::seal::Seals;
 use crate::secret::Fingerprint;
 
 /// What the chains say, for the checks that follow.
@@ -28,6 +31,10 @@ pub(super) struct State {
     pub(super) blocks: HashMap<Vec<u8>, RecordedBlock>,
     /// Heads that starts of writers vouch for, with who does.
     pub(super) witnessed: Vec<(i64, HeadText)>,
+    /// What vouches for the records that were pruned.
+    pub(super) seals: Seals,
+    /// Places of marks of blocks without a row, by their block: the block may be pruned.
+    pub(super) bare_marks: Vec<(At, Vec<u8>)>,
 }
 
 /// What the chain holds of a block.
@@ -83,7 +90,11 @@ impl Record {
 }
 
 /// Walks all chains, and checks the rows that their records vouch for.
-pub(super) fn verify(connection: &Connection, report: &mut Report) -> Result<State, LedgerError> {
+pub(super) fn verify(
+    connection: &Connection,
+    rows: &Rows<'_>,
+    report: &mut Report,
+) -> Result<State, LedgerError> {
     let store: Option<[u8; 16]> = connection
         .query_row("SELECT id FROM store WHERE only = 1 AND tenant = ''", [], |row| row.get(0))
         .optional()?;
@@ -91,8 +102,8 @@ pub(super) fn verify(connection: &Connection, report: &mut Report) -> Result<Sta
         report.find(FindingKind::Missing, At::STORE, "the store's own row is gone or changed");
         return Ok(State::default());
     };
-    let mut state = State { store, ..State::default() };
-    let rows = Rows::load(connection, report)?;
+    let seals = seals::load(connection, &hex(&store), report)?;
+    let mut state = State { store, seals, ..State::default() };
     let writers: Vec<(i64, [u8; 16], i64, String)> = connection
         .prepare("SELECT id, instance, started_at, tenant FROM writers ORDER BY id")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
@@ -108,7 +119,7 @@ pub(super) fn verify(connection: &Connection, report: &mut Report) -> Result<Sta
         }
         expected = writer + 1;
         report.writers += 1;
-        chain(connection, writer, genesis(&store, &instance, started_at), &rows, &mut state, report)?;
+        chain(connection, writer, genesis(&store, &instance, started_at), rows, &mut state, report)?;
     }
     Ok(state)
 }
@@ -123,14 +134,27 @@ fn chain(
 ) -> Result<(), LedgerError> {
     let mut previous = genesis;
     let mut expected = 1;
+    if let Some(seal) = state.seals.of(writer) {
+        if seal.before != genesis.to_string() || seal.first != 1 {
+            report.find(FindingKind::Changed, At::record(writer, 1), "its seal begins with something else");
+        }
+        previous = seal.after().unwrap_or(genesis);
+        expected = seal.last + 1;
+        state.witnessed.extend(seal.follows.iter().map(|head| (writer, head.clone())));
+    }
+    let begins = expected;
     let mut select = connection.prepare(
         "SELECT writer, seq, at, kind, tenant, subject, payload, hash, body FROM audit WHERE writer = ?1 ORDER BY seq",
     )?;
     let mut records = select.query_map([writer], Record::read)?;
     while let Some(record) = records.next().transpose()? {
         report.records += 1;
+        if record.seq < begins {
+            report.find(FindingKind::Inserted, record.place(), "a seal says that it was pruned");
+            continue;
+        }
         if record.seq != expected {
-            let gap = format!("records {expected} to {} are gone", record.seq - 1);
+            let gap = format!("records {expected} to {} are gone, and no seal says so", record.seq - 1);
             report.find(FindingKind::Missing, At::record(writer, expected), gap);
         } else if record.computed(&previous) != record.hash {
             report.find(FindingKind::Changed, record.place(), "the record differs from its hash");
@@ -139,7 +163,7 @@ fn chain(
         expected = record.seq + 1;
         content(&record, rows, state, report)?;
     }
-    if expected == 1 {
+    if expected == begins {
         report.find(FindingKind::CutOrRolledBack, At::writer(writer), "its whole chain is gone");
     }
     Ok(())
@@ -173,7 +197,7 @@ fn content(
             let follows = started.into_iter().flat_map(|started| started.follows);
             state.witnessed.extend(follows.map(|head| (record.writer, head)));
         }
-        Kind::Revision | Kind::EndGivenUp => drop(body::<serde_json::Value>(record, report)),
+        Kind::Revision | Kind::EndGivenUp | Kind::Sealed => drop(body::<serde_json::Value>(record, report)),
         Kind::Key => {
             if body::<serde_json::Value>(record, report).is_some() {
                 let of_key = state.keys.entry(record.subject.clone()).or_default();
@@ -188,7 +212,11 @@ fn content(
         Kind::BlockLifted => {
             state.blocks.entry(record.subject.clone()).or_default().lifted = body(record, report);
         }
-        Kind::BlockMarked => rows.block_effects(record, report)?,
+        Kind::BlockMarked => {
+            if rows.block_effects(record, report)? {
+                state.bare_marks.push((record.place(), record.subject.clone()));
+            }
+        }
         Kind::Abandoned => closed(record, "abandoned", state, report),
         Kind::Resolved | Kind::Expired => closed(record, "unknown", state, report),
         Kind::Superseded => {
@@ -197,7 +225,7 @@ fn content(
         }
         Kind::EndAsked => {
             if let Some(asked) = body(record, report) {
-                rows.end_asked(record, &asked, report)?;
+                rows.end_asked(record, &asked, &state.seals, report)?;
             }
         }
         Kind::Renewed => {
@@ -207,7 +235,7 @@ fn content(
         }
         Kind::Ended => {
             if let Some(ended) = body(record, report) {
-                rows.ended(record, &ended, report)?;
+                rows.ended(record, &ended, &state.seals, report)?;
             }
         }
     }

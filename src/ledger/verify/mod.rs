@@ -9,6 +9,7 @@ mod chains;
 mod orphans;
 mod proofs;
 mod rows;
+mod seals;
 
 use std::fmt;
 
@@ -30,6 +31,8 @@ pub struct Report {
     pub records: u64,
     /// Checkpoints in the store.
     pub checkpoints: u64,
+    /// Records that were pruned, as their seals say.
+    pub pruned: u64,
     /// Decisions whose input was erased; the chain holds its hash, and stays whole.
     pub erased_inputs: u64,
     /// What is wrong, the first hundred.
@@ -78,7 +81,7 @@ pub enum FindingKind {
     Inserted,
     /// A checkpoint or a later writer saw records that are not there: the tail was cut, or the store rolled back.
     CutOrRolledBack,
-    /// A checkpoint is not signed by a key of this store.
+    /// A checkpoint, or a seal, is not signed by a key of this store.
     Signature,
 }
 
@@ -124,6 +127,7 @@ impl Report {
             writers: 0,
             records: 0,
             checkpoints: 0,
+            pruned: 0,
             erased_inputs: 0,
             findings: Vec::new(),
             found: 0,
@@ -146,8 +150,9 @@ pub(super) fn verify(connection: &Connection, checkpoint: Option<&str>) -> Resul
     // One snapshot for all queries: a running server goes on writing meanwhile.
     let snapshot = connection.unchecked_transaction()?;
     let mut report = Report::empty();
-    let state = chains::verify(&snapshot, &mut report)?;
-    orphans::verify(&snapshot, &state, &mut report)?;
+    let rows = rows::Rows::load(&snapshot, &mut report)?;
+    let state = chains::verify(&snapshot, &rows, &mut report)?;
+    orphans::verify(&snapshot, &rows, &state, &mut report)?;
     proofs::verify(&snapshot, &state, checkpoint, &mut report)?;
     Ok(report)
 }

@@ -5,16 +5,21 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use super::authorisations::Authorisations;
-use super::chains::{RecordedBlock, State};
+use super::chains::State;
+use super::rows::Rows;
 use super::{At, FindingKind, Report};
 use crate::ledger::error::LedgerError;
+use crate::ledger::seal::bytes;
 use crate::ledger::sqlite::block_queries::all_blocks;
 use crate::ledger::sqlite::queries::stored_keys;
+
+const DECISION: &str = "a decision";
+const FRAME: &str = "a frame";
 
 /// What must not exist without a record, and how to find it. SQLite indexes `audit` for the time of each query.
 const ORPHANS: [(&str, &str); 10] = [
     (
-        "a decision",
+        DECISION,
         "SELECT hex(d.id) FROM decisions d LEFT JOIN audit a ON a.subject = d.id
              AND a.kind IN ('authorised', 'would_allow', 'permitted', 'refused') WHERE a.seq IS NULL",
     ),
@@ -22,7 +27,7 @@ const ORPHANS: [(&str, &str); 10] = [
         "an input",
         "SELECT i.decision FROM inputs i LEFT JOIN decisions d ON d.n = i.decision WHERE d.n IS NULL",
     ),
-    ("a frame", "SELECT f.id FROM frames f LEFT JOIN decisions d ON d.frame = f.id WHERE d.n IS NULL"),
+    (FRAME, "SELECT f.id FROM frames f LEFT JOIN decisions d ON d.frame = f.id WHERE d.n IS NULL"),
     (
         "a lease",
         "SELECT hex(l.id) FROM leases l LEFT JOIN audit a ON a.subject = l.id AND a.kind = 'leased'
@@ -59,22 +64,57 @@ const ORPHANS: [(&str, &str); 10] = [
 ];
 
 /// Looks for rows without a record, and compares the tables whose rows come and go with what the chains say.
-pub(super) fn verify(connection: &Connection, state: &State, report: &mut Report) -> Result<(), LedgerError> {
+pub(super) fn verify(
+    connection: &Connection,
+    rows: &Rows<'_>,
+    state: &State,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
     for (what, query) in ORPHANS {
         let mut select = connection.prepare(query)?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
+        let mut found = select.query([])?;
+        while let Some(row) = found.next()? {
+            // Frames are shared, and stay when the last decision that used them was pruned.
+            if what == FRAME && !state.seals.is_empty() {
+                continue;
+            }
             let name = match row.get(0)? {
                 rusqlite::types::Value::Text(text) => text.to_lowercase(),
                 other => format!("{other:?}"),
             };
+            if what == DECISION && state.seals.kept_by_name(&name).is_some() {
+                continue;
+            }
             report.find(FindingKind::Inserted, At::STORE, format!("no chain holds {what}: {name}"));
         }
     }
+    kept(connection, rows, state, report)?;
     authorisations(connection, &state.authorisations, report)?;
-    renewals(connection, &state.renewed, report)?;
-    blocks(connection, &state.blocks, report)?;
+    renewals(connection, state, report)?;
+    blocks(connection, state, report)?;
     signing_keys(connection, &state.keys, report)
+}
+
+/// Decisions whose records were pruned and that a lease still needs are what their seals say.
+fn kept(
+    connection: &Connection,
+    rows: &Rows<'_>,
+    state: &State,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    let mut needed = connection.prepare("SELECT 1 FROM leases WHERE decision = ?1")?;
+    for seal in state.seals.iter() {
+        for kept in &seal.kept {
+            let id: [u8; 16] = bytes(&kept.decision).unwrap_or_default();
+            let stored = rows.payload_of(&id)?.map(|payload| payload.to_string());
+            let gone = stored.is_none() && !needed.exists([id])?;
+            if !gone && stored.as_ref() != Some(&kept.payload) {
+                let detail = format!("the decision {} differs from what its seal says", kept.decision);
+                report.find(FindingKind::Changed, At::writer(seal.writer), detail);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn authorisations(
@@ -104,14 +144,10 @@ fn authorisations(
 }
 
 /// A renewed lease dies when its last renewal says, and no other lease claims to be renewed.
-fn renewals(
-    connection: &Connection,
-    expected: &HashMap<[u8; 16], i64>,
-    report: &mut Report,
-) -> Result<(), LedgerError> {
+fn renewals(connection: &Connection, state: &State, report: &mut Report) -> Result<(), LedgerError> {
     let mut select = connection.prepare("SELECT id, dies_at FROM leases WHERE first_dies_at IS NOT NULL")?;
     let mut rows = select.query([])?;
-    let mut missing = expected.clone();
+    let mut missing = state.renewed.clone();
     while let Some(row) = rows.next()? {
         let lease: Vec<u8> = row.get(0)?;
         let renewed = <[u8; 16]>::try_from(lease.as_slice()).ok().and_then(|id| missing.remove(&id));
@@ -120,18 +156,20 @@ fn renewals(
             report.find(FindingKind::Changed, At::STORE, detail);
         }
     }
+    let mut there = connection.prepare("SELECT 1 FROM leases WHERE id = ?1")?;
     for lease in missing.keys() {
+        // A lease that is gone is found by its own record, unless that was pruned, and the lease with it.
+        if !state.seals.is_empty() && !there.exists([lease])? {
+            continue;
+        }
         let detail = format!("the renewal of the lease {} is gone", name(lease));
         report.find(FindingKind::Missing, At::STORE, detail);
     }
     Ok(())
 }
 
-fn blocks(
-    connection: &Connection,
-    expected: &HashMap<Vec<u8>, RecordedBlock>,
-    report: &mut Report,
-) -> Result<(), LedgerError> {
+fn blocks(connection: &Connection, state: &State, report: &mut Report) -> Result<(), LedgerError> {
+    let expected = &state.blocks;
     let stored = all_blocks(connection)?;
     for block in &stored {
         let fits = expected.get(block.id.as_bytes().as_slice()).is_some_and(|recorded| {
@@ -146,8 +184,16 @@ fn blocks(
         }
     }
     let stored: HashSet<&[u8]> = stored.iter().map(|block| block.id.as_bytes().as_slice()).collect();
+    // What was pruned has left no record that it was set.
+    let pruned =
+        |id: &[u8]| !state.seals.is_empty() && expected.get(id).is_none_or(|block| block.set.is_none());
+    for (at, id) in &state.bare_marks {
+        if !pruned(id) {
+            report.find(FindingKind::Changed, *at, "what its block ended is gone");
+        }
+    }
     for id in expected.keys() {
-        if !stored.contains(id.as_slice()) {
+        if !stored.contains(id.as_slice()) && !pruned(id) {
             report.find(FindingKind::Missing, At::STORE, format!("the block {} is gone", name(id)));
         }
     }

@@ -10,6 +10,7 @@ use crate::ledger::checkpoint::{self, Claims, hex};
 use crate::ledger::error::LedgerError;
 use crate::ledger::explained::time;
 use crate::ledger::kind::HeadText;
+use crate::ledger::seal::Seals;
 use crate::ledger::sqlite::queries::stored_keys;
 use crate::secret::Fingerprint;
 use crate::signing::Purpose;
@@ -22,7 +23,7 @@ pub(super) fn verify(
     report: &mut Report,
 ) -> Result<(), LedgerError> {
     for (witness, head) in &state.witnessed {
-        hold(connection, head, &format!("writer {witness}"), report)?;
+        hold(connection, &state.seals, head, &format!("writer {witness}"), report)?;
     }
     let keys: Vec<String> = stored_keys(connection)?
         .into_iter()
@@ -117,12 +118,13 @@ fn hold_all(
         report.find(FindingKind::Signature, At::STORE, detail);
     }
     let witness = format!("checkpoint {}", claims.n);
-    claims.heads.iter().try_for_each(|head| hold(connection, head, &witness, report))
+    claims.heads.iter().try_for_each(|head| hold(connection, &state.seals, head, &witness, report))
 }
 
 /// Finds the record that somebody saw.
 fn hold(
     connection: &Connection,
+    seals: &Seals,
     head: &HeadText,
     witness: &str,
     report: &mut Report,
@@ -132,7 +134,9 @@ fn hold(
         .query_row([head.writer, head.seq], |row| row.get(0))
         .optional()?;
     let at = At::record(head.writer, head.seq);
+    let pruned = seals.of(head.writer).filter(|seal| head.seq <= seal.last);
     match stored {
+        None if pruned.is_some_and(|seal| head.seq < seal.last || seal.after == head.hash) => {}
         None => {
             let detail = format!(
                 "{witness} saw this record, which is not there: the tail was cut, or the store rolled back"

@@ -13,6 +13,7 @@ use crate::ledger::kind::{EndAsked, EndedBody};
 use crate::ledger::matching::Keys;
 use crate::ledger::record::Columns;
 use crate::ledger::rows::LeaseColumns;
+use crate::ledger::seal::Seals;
 use crate::ledger::sqlite::blocks;
 use crate::ledger::touched::effects_payload;
 use crate::secret::Fingerprint;
@@ -154,6 +155,13 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
+    /// The hash of a decision's row; none if it is gone.
+    pub(super) fn payload_of(&self, decision: &[u8]) -> Result<Option<Fingerprint>, LedgerError> {
+        let mut select = self.connection.prepare_cached(DECISION)?;
+        let found = select.query_row([decision], DecisionColumns::read).optional()?;
+        Ok(found.and_then(|found| Some(found.payload(self.frames.get(&found.frame)?))))
+    }
+
     /// The lease that `record` is about; returns its decision.
     pub(super) fn lease(
         &self,
@@ -197,6 +205,7 @@ impl<'c> Rows<'c> {
         &self,
         record: &Record,
         asked: &EndAsked,
+        seals: &Seals,
         report: &mut Report,
     ) -> Result<(), LedgerError> {
         let stored: Option<Option<i64>> = self
@@ -204,7 +213,9 @@ impl<'c> Rows<'c> {
             .prepare_cached("SELECT end_asked_at FROM leases WHERE id = ?1")?
             .query_row([&record.subject], |row| row.get(0))
             .optional()?;
-        if stored != Some(Some(asked.at)) {
+        // A lease that is gone is found by its own record, unless that was pruned, and the lease with it.
+        let pruned = stored.is_none() && !seals.is_empty();
+        if !pruned && stored != Some(Some(asked.at)) {
             report.find(
                 FindingKind::Changed,
                 record.place(),
@@ -219,6 +230,7 @@ impl<'c> Rows<'c> {
         &self,
         record: &Record,
         ended: &EndedBody,
+        seals: &Seals,
         report: &mut Report,
     ) -> Result<(), LedgerError> {
         let stored: Option<(Option<i64>, Option<String>)> = self
@@ -226,14 +238,15 @@ impl<'c> Rows<'c> {
             .prepare_cached("SELECT ended_at, end_how FROM leases WHERE id = ?1")?
             .query_row([&record.subject], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        if stored != Some((ended.at, Some(ended.how.clone()))) {
+        let pruned = stored.is_none() && !seals.is_empty();
+        if !pruned && stored != Some((ended.at, Some(ended.how.clone()))) {
             report.find(FindingKind::Changed, record.place(), "its lease differs from how it ended");
         }
         Ok(())
     }
 
-    /// What lived when a block was set, as far as `record` covers it.
-    pub(super) fn block_effects(&self, record: &Record, report: &mut Report) -> Result<(), LedgerError> {
+    /// What lived when a block was set, as far as `record` covers it; true if there is nothing of it.
+    pub(super) fn block_effects(&self, record: &Record, report: &mut Report) -> Result<bool, LedgerError> {
         let mut select = self.connection.prepare_cached(
             "SELECT e.subject, e.leased, e.tenant, e.block FROM block_effects e
              WHERE e.writer = ?1 AND e.seq = ?2 ORDER BY e.subject",
@@ -249,6 +262,9 @@ impl<'c> Rows<'c> {
         let effects =
             rows.iter().map(|(subject, leased, tenant, _)| (id(subject), *leased == 1, tenant.as_str()));
         let payload = effects_payload(BlockId::from_bytes(record.id()), effects);
+        if rows.is_empty() && payload != record.payload {
+            return Ok(true);
+        }
         if !fits || payload != record.payload || record.body.is_some() {
             report.find(
                 FindingKind::Changed,
@@ -256,7 +272,7 @@ impl<'c> Rows<'c> {
                 "what its block ended differs from what was recorded",
             );
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The counts that `record` covers.

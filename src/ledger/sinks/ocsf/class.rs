@@ -86,6 +86,7 @@ pub(super) fn of(record: &Record) -> Mapped<'_> {
         Kind::Resolved => closed(event, "an authorisation without a lease was looked after"),
         Kind::Expired => closed(event, "an authorisation without a lease is past its death"),
         Kind::Key => changed(event, "signing key", UPDATE, "a signing key was added or changed its state"),
+        Kind::Sealed => changed(event, "audit chain", DELETE, "the beginning of an audit chain was pruned"),
         Kind::Revision => changed(event, "configuration", UPDATE, "another configuration is in force"),
         Kind::Started => {
             Mapped::new(Class::ApplicationLifecycle { app: Product::tollgate() }, START, "a server started")

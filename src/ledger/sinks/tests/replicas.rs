@@ -79,7 +79,7 @@ async fn one_server_runs_a_sink_for_all_and_another_goes_on_when_it_is_gone() {
     soon("the other goes on", || delivered(&second, 2) == [vec![], vec![4, 5]]).await;
     waiting.drain.cancel();
     waiter.await.unwrap();
-    assert!(cursor(&two).await.covers(Place { writer: 2, seq: 5 }));
+    assert!(cursor(&two).await.delivered(2) >= 5);
 }
 
 #[tokio::test]

@@ -5,7 +5,13 @@ use std::time::Duration;
 use super::proxy::Proxy;
 use crate::config::{PostgresPlace, StorePlace};
 use crate::domain::{Code, Refusal};
-use crate::ledger::testing::{Bench, Postgres, place, server};
+use crate::ledger::testing::{Bench, Postgres, noon, place, sealer, server};
+use crate::signing::{Keyring, first_keys};
+
+/// Ends the session of the first writer.
+const END_FIRST: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND objid = 1 AND objsubid = 2
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 async fn authorise(bench: &Bench, token: &str) -> Result<(), Refusal> {
     bench.ledger.authorise(bench.planned(token, None)).await.map(drop).map_err(|(_, refusal)| refusal)
@@ -32,10 +38,7 @@ async fn assert_sound(bench: &Bench) {
 async fn s_02_a_session_that_is_ended_fails_its_batch_and_comes_back() {
     let bench = Bench::postgres();
     authorise(&bench, "before").await.unwrap();
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks
-               WHERE locktype = 'advisory' AND objid = 1 AND objsubid = 2
-                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    assert_eq!(server().sql(bench.database(), end), ["t"]);
+    assert_eq!(server().sql(bench.database(), END_FIRST), ["t"]);
     assert_eq!(authorise(&bench, "during").await.unwrap_err().code, Code::StoreUnavailable);
     recovers(&bench, "during").await;
     assert!(bench.ledger.is_alive());
@@ -170,4 +173,22 @@ async fn used_tokens_and_keys_are_forgotten_once_dead() {
         authorise(&bench, &format!("new {n}")).await.unwrap();
     }
     assert_eq!(left(), ["300"]);
+}
+
+#[tokio::test]
+async fn s_11_a_chain_whose_session_broke_is_in_the_checkpoints_of_others_when_it_is_back() {
+    let one = Bench::postgres();
+    let keys = first_keys(&[], &sealer(), noon()).unwrap();
+    let keyring = Keyring::open(&keys, &sealer(), noon()).unwrap();
+    one.ledger.insert_keys_if_none(keys).await.unwrap();
+    let two = one.beside();
+    assert_eq!(server().sql(one.database(), END_FIRST), ["t"]);
+    // The start of the second server vouches for the first one's chain, which seems to have ended.
+    authorise(&two, "meanwhile").await.unwrap();
+    two.ledger.checkpoint(&keyring).await.unwrap().unwrap();
+    recovers(&one, "back").await;
+    authorise(&two, "after").await.unwrap();
+    two.ledger.checkpoint(&keyring).await.unwrap().unwrap();
+    let report = one.verify().await;
+    assert!(report.is_sound() && report.unproven_since.is_none(), "{report:?}");
 }

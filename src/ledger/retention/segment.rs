@@ -1,0 +1,206 @@
+//! The part of a chain that can be pruned: from its first record to the first one that something still needs.
+//!
+//! A row goes with the record that vouches for it. Whatever says more of the same thing waits for that record: so that
+//! verification can tell what was pruned from what was taken away.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::rows::Candidate;
+use crate::domain::DecisionId;
+use crate::ledger::checkpoint::hex;
+use crate::ledger::kind::{HeadText, Kind, RenewedBody, Started};
+use crate::ledger::seal::{Kept, Seal, Sealed, Seals, bytes};
+use crate::secret::Fingerprint;
+
+/// What decides about every record.
+pub(super) struct Rules<'a> {
+    /// What is younger stays, Unix milliseconds.
+    pub(super) cutoff: i64,
+    /// The oldest decision whose token or idempotency key is remembered.
+    pub(super) remembered: Option<[u8; 16]>,
+    pub(super) seals: &'a Seals,
+    /// What the chain has to say of each signing key, by its id.
+    pub(super) keys: &'a HashMap<String, String>,
+}
+
+/// A segment in the making.
+pub(super) struct Segment<'a> {
+    rules: &'a Rules<'a>,
+    writer: i64,
+    /// Decisions whose records are in it or before it, and whose rows are there: their payload.
+    recorded: BTreeMap<[u8; 16], [u8; 32]>,
+    /// Of them, those that led to a lease.
+    needed: HashSet<[u8; 16]>,
+    pub(super) leases: Vec<[u8; 16]>,
+    pub(super) decisions: Vec<[u8; 16]>,
+    pub(super) blocks: Vec<[u8; 16]>,
+    /// Signing keys whose last word is in it: it has to be said again.
+    pub(super) keys: Vec<(String, String)>,
+    /// Seals of other chains that are in it.
+    pub(super) seals: Vec<(i64, String)>,
+    pub(super) follows: Vec<HeadText>,
+    pub(super) count: usize,
+    pub(super) last: i64,
+    pub(super) until: i64,
+    pub(super) after: Fingerprint,
+}
+
+impl<'a> Segment<'a> {
+    /// An empty one of `writer`'s chain, which goes on from `previous`, or from `genesis` without one.
+    pub(super) fn new(
+        rules: &'a Rules<'a>,
+        writer: i64,
+        previous: Option<&Seal>,
+        genesis: Fingerprint,
+    ) -> Option<Self> {
+        let mut segment = Self {
+            rules,
+            writer,
+            recorded: BTreeMap::new(),
+            needed: HashSet::new(),
+            leases: Vec::new(),
+            decisions: Vec::new(),
+            blocks: Vec::new(),
+            keys: Vec::new(),
+            seals: Vec::new(),
+            follows: Vec::new(),
+            count: 0,
+            last: 0,
+            until: 0,
+            after: genesis,
+        };
+        if let Some(seal) = previous {
+            segment.last = seal.last;
+            segment.after = seal.after()?;
+            segment.follows.clone_from(&seal.follows);
+            for kept in &seal.kept {
+                let id = bytes::<16>(&kept.decision)?;
+                segment.recorded.insert(id, bytes(&kept.payload)?);
+                segment.needed.insert(id);
+            }
+        }
+        Some(segment)
+    }
+
+    /// The decisions that have to stay although their records go.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        let kept = self.recorded.iter().filter(|(id, _)| self.needed.contains(*id));
+        kept.map(|(id, payload)| Kept { decision: hex(id), payload: hex(payload) }).collect()
+    }
+
+    /// Adds a record; false if something needs it. `renewal` says that the decision of a renewal is still there.
+    pub(super) fn take(&mut self, row: &Candidate, renewal: bool) -> bool {
+        let Some(kind) = Kind::parse(&row.kind).filter(|_| row.at <= self.rules.cutoff) else { return false };
+        let id: [u8; 16] = row.subject.as_slice().try_into().unwrap_or_default();
+        let can = match kind {
+            Kind::Authorised | Kind::WouldAllow | Kind::Permitted | Kind::Refused => self.decision(id, row),
+            Kind::Leased => self.lease(id, row),
+            Kind::EndAsked | Kind::Ended => self.of_lease(id, row),
+            Kind::Renewed => self.of_lease(id, row) && (!renewal || self.renewal_is_past(row)),
+            Kind::Abandoned | Kind::Superseded | Kind::Resolved | Kind::Expired => self.of_decision(id, row),
+            Kind::EndGivenUp => self.of_lease(id, row) && self.of_decision(id, row),
+            Kind::BlockSet => self.block(id, row),
+            Kind::BlockMarked | Kind::BlockLifted => row.block.is_none() || self.blocks.contains(&id),
+            Kind::Key => self.key(row),
+            Kind::Started => self.start(row),
+            Kind::Sealed => self.seal(row),
+            Kind::Revision | Kind::Counted => true,
+        };
+        if can {
+            (self.count, self.last, self.until) = (self.count + 1, row.seq, row.at);
+            self.after = Fingerprint::from_bytes(row.hash);
+        }
+        can
+    }
+
+    fn decision(&mut self, id: [u8; 16], row: &Candidate) -> bool {
+        let is_remembered = self.rules.remembered.is_some_and(|oldest| id >= oldest);
+        let lives = row.led_to.is_some_and(|over| over > self.rules.cutoff);
+        if !row.is_decision || row.is_open || row.is_ending || is_remembered || lives {
+            return false;
+        }
+        self.recorded.insert(id, row.payload);
+        if row.led_to.is_some() {
+            self.needed.insert(id);
+        } else {
+            self.decisions.push(id);
+        }
+        true
+    }
+
+    fn lease(&mut self, id: [u8; 16], row: &Candidate) -> bool {
+        let Some((decision, over)) = row.lease else { return false };
+        let is_own = self.recorded.contains_key(&decision);
+        if over > self.rules.cutoff
+            || row.is_ending
+            || !(is_own || self.rules.seals.kept(&decision).is_some())
+        {
+            return false;
+        }
+        self.leases.push(id);
+        if is_own && self.needed.remove(&decision) {
+            self.decisions.push(decision);
+        }
+        true
+    }
+
+    /// What else is said of a lease.
+    fn of_lease(&self, id: [u8; 16], row: &Candidate) -> bool {
+        row.lease.is_none() || self.leases.contains(&id)
+    }
+
+    /// What else is said of an authorisation.
+    fn of_decision(&self, id: [u8; 16], row: &Candidate) -> bool {
+        !row.is_decision || self.recorded.contains_key(&id) || self.rules.seals.kept(&id).is_some()
+    }
+
+    fn renewal_is_past(&self, row: &Candidate) -> bool {
+        renewal(row).is_none_or(|decision| self.recorded.contains_key(decision.as_bytes()))
+    }
+
+    fn block(&mut self, id: [u8; 16], row: &Candidate) -> bool {
+        let is_over = row.block.is_some_and(|over| over <= self.rules.cutoff);
+        if is_over {
+            self.blocks.push(id);
+        }
+        is_over
+    }
+
+    fn key(&mut self, row: &Candidate) -> bool {
+        let kid = String::from_utf8_lossy(&row.subject).into_owned();
+        let body = row.body.clone().unwrap_or_default();
+        if self.rules.keys.get(&kid) == Some(&body) && !self.keys.iter().any(|(known, _)| *known == kid) {
+            self.keys.push((kid, body));
+        }
+        true
+    }
+
+    fn start(&mut self, row: &Candidate) -> bool {
+        let started = row.body.as_deref().and_then(|body| serde_json::from_str::<Started>(body).ok());
+        started.is_some_and(|started| {
+            self.follows.extend(started.follows);
+            true
+        })
+    }
+
+    /// A seal that still counts is recorded again; the one of this chain is followed by another one anyway.
+    fn seal(&mut self, row: &Candidate) -> bool {
+        let Some(body) = &row.body else { return false };
+        let Ok(Sealed { seal, .. }) = serde_json::from_str(body) else { return false };
+        let counts = self.rules.seals.of(seal.writer).is_some_and(|newest| newest.last == seal.last);
+        if counts && seal.writer != self.writer && !self.seals.iter().any(|(known, _)| *known == seal.writer)
+        {
+            self.seals.push((seal.writer, body.clone()));
+        }
+        true
+    }
+}
+
+/// The decision that a renewal rests on.
+pub(super) fn renewal(row: &Candidate) -> Option<DecisionId> {
+    if row.kind != Kind::Renewed.as_str() {
+        return None;
+    }
+    let body: RenewedBody = serde_json::from_str(row.body.as_deref()?).ok()?;
+    body.decision.parse().ok()
+}
