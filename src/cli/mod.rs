@@ -107,7 +107,8 @@ pub fn main() -> ExitCode {
         }
     };
     let output = Output::new(cli.json);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(cli.command, output)),
         Err(error) => Err(error.into()),
@@ -119,6 +120,11 @@ pub fn main() -> ExitCode {
         }
         failure.exit_code()
     })
+}
+
+/// One for each processor but one: that one is for the ledger's writer, which is a thread of its own.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 async fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {

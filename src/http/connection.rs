@@ -1,5 +1,6 @@
 //! One connection: handshake, requests, end, each within its time.
 
+mod activity;
 mod outlet;
 
 use std::net::SocketAddr;
@@ -16,11 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use self::activity::Activity;
 use self::outlet::Outlet;
 use super::peer::Peer;
 use crate::config::Limits;
@@ -102,16 +103,16 @@ impl Connection {
         let Self { address, router, caps, stopping, .. } = self;
         let peer = Peer { address, certificate };
         let stream = Outlet::new(stream, router.clone(), peer.clone());
-        let in_flight = Arc::new(watch::Sender::new(0));
-        let idle = until_idle(in_flight.subscribe(), caps.idle);
+        let activity = Activity::new();
+        let idle = Arc::clone(&activity).until_idle(caps.idle);
         let service = service_fn(move |request: Request<Incoming>| {
-            let begun = InFlight::begin(&in_flight);
+            let busy = activity.begin();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
             let answer = router.clone().oneshot(request);
             async move {
                 let answer = answer.await;
-                drop(begun);
+                drop(busy);
                 answer
             }
         });
@@ -131,39 +132,6 @@ impl Connection {
         } else {
             tracing::debug!(peer = %address.ip(), "a connection was cut off");
         }
-    }
-}
-
-/// Resolves when no request was in flight for `limit`.
-///
-/// This also bounds the wait for a connection's very first byte, and an HTTP/2 connection that opens no stream;
-/// hyper's own limit on reading a head covers neither.
-async fn until_idle(mut in_flight: watch::Receiver<usize>, limit: Duration) {
-    loop {
-        if in_flight.wait_for(|count| *count == 0).await.is_err() {
-            return std::future::pending().await;
-        }
-        match tokio::time::timeout(limit, in_flight.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return std::future::pending().await,
-            Err(_) => return,
-        }
-    }
-}
-
-/// Counts a request as in flight until dropped.
-struct InFlight(Arc<watch::Sender<usize>>);
-
-impl InFlight {
-    fn begin(count: &Arc<watch::Sender<usize>>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }
 
