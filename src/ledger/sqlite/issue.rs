@@ -61,21 +61,22 @@ impl Authorise {
         expires: i64,
         before: Option<&Attempt>,
     ) -> rusqlite::Result<bool> {
-        let holder: Option<([u8; 16], i64)> = batch
-            .sql("SELECT decision, expires FROM replay WHERE key = ?1")?
-            .query_row([token.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let free = holder.is_none_or(|(decision, expires)| {
-            expires <= batch.now() || before.is_some_and(|before| before.decision == decision)
-        });
-        if free {
-            batch
-                .sql(
-                    "INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
-        }
-        Ok(free)
+        let taken = batch
+            .sql(
+                "INSERT INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO UPDATE
+                    SET tenant = excluded.tenant, decision = excluded.decision, expires = excluded.expires
+                    WHERE replay.expires <= ?5 OR replay.decision = ?6",
+            )?
+            .execute(params![
+                token.as_bytes(),
+                self.row.tenant,
+                self.row.id.as_bytes(),
+                expires,
+                batch.now(),
+                before.map(|before| before.decision),
+            ])?;
+        Ok(taken == 1)
     }
 
     fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
