@@ -251,9 +251,8 @@ async fn s_07_of_thirty_three_who_follow_one_is_answered_at_once_and_the_others_
     let first = following.next().await.unwrap();
     assert_eq!((first.status, first.text.as_str()), (200, ""));
     assert_eq!(first.headers["tollgate-more"], "false");
-    let (others, granted) = tokio::join!(following.collect::<Vec<_>>(), async {
-        site.api().deploy(&site.token()).await.ok()
-    });
+    let (others, granted) =
+        tokio::join!(following.collect::<Vec<_>>(), async { site.api().deploy(&site.token()).await.ok() });
     assert_eq!(others.len(), 32);
     for answer in others {
         let record: Value = serde_json::from_str(answer.text.lines().next().unwrap_or("{}")).unwrap();

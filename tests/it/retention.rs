@@ -22,7 +22,7 @@ async fn site() -> Site {
 
 /// Exit status and standard output of a command on the site's configuration.
 fn command(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
-    let done = process::tollgate().args(arguments).env("TOLLGATE_CONFIG", site.config()).output().unwrap();
+    let done = process::tollgate().args(arguments).arg("--config").arg(site.config()).output().unwrap();
     let said = [done.stdout, done.stderr].concat();
     (done.status.code(), String::from_utf8(said).unwrap())
 }
@@ -74,7 +74,7 @@ async fn s_11_a_decision_past_its_retention_is_gone_and_everybody_is_told_so() {
     assert_eq!((&sealed["data"]["writer"], &sealed["data"]["first"]), (&json!(1), &json!(1)), "{sealed}");
     assert_eq!(sealed["data"]["last"], before["chains"][0]["last"], "{sealed}");
     let mut tail = process::tollgate();
-    tail.args(["--json", "audit", "tail", "--since", "2d"]).env("TOLLGATE_CONFIG", site.config());
+    tail.args(["--json", "audit", "tail", "--since", "48h", "--config"]).arg(site.config());
     let tail = Server::spawn_until(&mut tail, "\"kind\":\"sealed\"");
     drop(tail);
     let after = told(&site, &["audit", "prune", "--dry-run"]);

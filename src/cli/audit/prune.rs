@@ -45,8 +45,9 @@ pub(in crate::cli) async fn run(args: PruneArgs, output: Output) -> Result<(), F
     let sinks: Vec<String> = settings.audit.sinks.keys().cloned().collect();
     let place = store.map_or(settings.store.place, StorePlace::Sqlite);
     let opening = tokio::task::spawn_blocking(move || Reader::open(&place)).await;
-    let reader =
-        opening.map_err(|error| Failure::new(Status::Failed, error.to_string()))?.map_err(|error| failed(&error))?;
+    let reader = opening
+        .map_err(|error| Failure::new(Status::Failed, error.to_string()))?
+        .map_err(|error| failed(&error))?;
     let forecast = reader.forecast(retention, &sinks, Clock::system().now()).await;
     let forecast = forecast.map_err(|error| failed(&error))?;
     if output.is_json() {

@@ -93,14 +93,20 @@ impl fmt::Display for Held {
                 write!(f, "authorisation {decision} is open, or may have led to something alive")
             }
             Self::Remembered { decision } => {
-                write!(f, "a token or an idempotency key is remembered of decision {decision} or an older one")
+                write!(
+                    f,
+                    "a token or an idempotency key is remembered of decision {decision} or an older one"
+                )
             }
             Self::Ending { of } => write!(f, "the end of {of} is being tried"),
             Self::Lease { lease, until } => {
                 write!(f, "lease {lease} lives, or is not over since longer than the retention until {until}")
             }
             Self::Block { block, until: Some(until) } => {
-                write!(f, "block {block} is in force, or not over since longer than the retention until {until}")
+                write!(
+                    f,
+                    "block {block} is in force, or not over since longer than the retention until {until}"
+                )
             }
             Self::Block { block, until: None } => write!(f, "block {block} is in force without an end"),
             Self::Elsewhere { of } => write!(f, "the record that vouches for {of} is still in another chain"),

@@ -15,8 +15,8 @@ mod segment;
 
 pub use self::forecast::{ChainForecast, Forecast};
 pub use self::held::Held;
-pub(super) use self::rows::{Candidate, ChainEnds, Chains};
 use self::plan::{Plan, plan};
+pub(super) use self::rows::{Candidate, ChainEnds, Chains};
 use self::scene::Scene;
 use self::segment::Segment;
 use super::chain::genesis;

@@ -66,9 +66,8 @@ impl Scene {
             (checkpoint, heads) = (*n, claims.heads);
         }
         let covered = covered(heads, &chains.starts, &seals);
-        let said = |key: &StoredKey| {
-            (key.kid.clone(), serde_json::to_string(&key.change()).unwrap_or_default())
-        };
+        let said =
+            |key: &StoredKey| (key.kid.clone(), serde_json::to_string(&key.change()).unwrap_or_default());
         let keys = chains.keys.iter().map(said).collect();
         let age = i64::try_from(retention.records().as_millis()).unwrap_or(i64::MAX);
         let cutoff = now.saturating_sub(age);

@@ -181,8 +181,7 @@ impl<'a> Segment<'a> {
 
     /// What else is said of an authorisation.
     fn of_decision(&self, id: [u8; 16], row: &Candidate) -> Result<(), Held> {
-        let can =
-            !row.is_decision || self.recorded.contains_key(&id) || self.rules.seals.kept(&id).is_some();
+        let can = !row.is_decision || self.recorded.contains_key(&id) || self.rules.seals.kept(&id).is_some();
         can.then_some(()).ok_or_else(|| Held::Elsewhere { of: DecisionId::from_bytes(id).to_string() })
     }
 
