@@ -33,7 +33,7 @@ use crate::http;
 use crate::ledger::{Ledger, RunningSinks, Sinks};
 use crate::secret::Fingerprint;
 use crate::signing::{Kms, SigningError};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Exposition, Metrics};
 use keys::Keys;
 
 /// Where a server's configuration comes from.
@@ -111,7 +111,10 @@ impl App {
         let context = Arc::new(http::Context {
             broker: Arc::clone(&broker),
             keyring: keys.shared(),
-            metrics: Arc::new(move || metrics.as_ref().map(Metrics::render).unwrap_or_default()),
+            metrics: Arc::new(move |open| match &metrics {
+                Some(metrics) => metrics.expose(open),
+                None => Exposition::plain(String::new()),
+            }),
             url,
             followers: http::Followers::new(&limits),
             limits,

@@ -100,6 +100,11 @@ stores! {
     s_11_seals_outlive_the_chain_that_held_them
     s_11_a_chain_that_was_changed_is_not_pruned
     a_decision_that_was_pruned_says_so
+    s_11_a_forecast_says_what_pruning_then_does_and_changes_nothing
+    a_forecast_says_what_is_young_unproven_or_not_delivered
+    a_forecast_names_the_lease_and_the_block_that_hold_a_chain
+    a_forecast_names_an_authorisation_that_may_have_led_to_something
+    s_11_a_forecast_says_that_a_chain_is_broken
 }
 
 /// What holds of one server on one file.
@@ -110,6 +115,7 @@ mod sqlite_alone {
 }
 
 mod blocks;
+mod forecast;
 mod heartbeats;
 mod lease_life;
 mod lists;
@@ -117,6 +123,7 @@ mod renewals;
 pub(in crate::ledger) mod retention;
 
 use blocks::*;
+use forecast::*;
 use heartbeats::*;
 use lease_life::*;
 use renewals::*;
