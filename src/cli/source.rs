@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{Failure, Status};
-use crate::app::{Checked, Source, StartError, check};
+use crate::app::{Checked, Source, StartError, admin_socket, check, review};
 use crate::causes;
 use crate::config::Problems;
 
@@ -13,7 +13,7 @@ use crate::config::Problems;
 #[derive(Debug, Args)]
 pub(super) struct SourceArgs {
     /// Configuration directory.
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "DIR", default_value = "config")]
+    #[arg(long, global = true, env = "TOLLGATE_CONFIG", value_name = "DIR", default_value = "config")]
     pub(super) config: PathBuf,
 }
 
@@ -29,6 +29,12 @@ impl SourceArgs {
     /// Loads it and fails with all problems if one of them is an error.
     pub(super) fn checked(&self) -> Result<Checked, Failure> {
         check(&self.source()).map_err(|refused| failure_of(&refused.into()))
+    }
+
+    /// Where the broker of this configuration listens for its administrator, who need not have its secrets.
+    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+        let reviewed = review(&self.source()).map_err(|refused| failure_of(&refused.into()))?;
+        Ok(admin_socket(&reviewed.checked().config.settings))
     }
 }
 
