@@ -8,6 +8,11 @@ use super::failure::{Failure, Status};
 use crate::app::{Checked, Source, StartError, admin_socket, check, review};
 use crate::causes;
 use crate::config::Problems;
+use crate::ledger::LedgerError;
+
+/// What to look at when the database does not serve.
+const DATABASE: &str = "compare the database with `postgres` in [store]: its address, the role that owns it, the password, and `ca` \
+                        for TLS; docs/operations.md says how to set it up";
 
 /// The configuration directory.
 #[derive(Debug, Args)]
@@ -42,8 +47,9 @@ impl SourceArgs {
 pub(super) fn failure_of(error: &StartError) -> Failure {
     match error {
         StartError::Config(problems) => broken(problems),
-        StartError::Ledger(crate::ledger::LedgerError::InUse(_)) => {
-            Failure::new(Status::Usage, error.to_string())
+        StartError::Ledger(LedgerError::InUse(_)) => Failure::new(Status::Usage, error.to_string()),
+        StartError::Ledger(LedgerError::Postgres(_) | LedgerError::Schema(_)) => {
+            Failure::new(Status::Failed, causes::in_full(error)).with_hint(DATABASE)
         }
         StartError::Ledger(_)
         | StartError::Unavailable(_)

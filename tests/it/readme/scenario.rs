@@ -184,8 +184,9 @@ impl Scenario {
     pub(super) fn run(self) {
         let out = self.folder.path().join("out");
         let path = format!("{}:{}", self.folder.path().join("bin").display(), std::env::var("PATH").unwrap());
-        let done = Command::new("bash")
-            .args(["-c", &self.script()])
+        // A loop of the guide that waits in vain must not wait for ever.
+        let done = Command::new("timeout")
+            .args(["900", "bash", "-c", &self.script()])
             .current_dir(self.folder.path().join("checkout"))
             .env_clear()
             .env("PATH", path)
