@@ -72,7 +72,7 @@ impl Asked {
                 "state" => search.state = reader.take("state")?,
                 "operation" => search.operation = reader.take("operation")?,
                 "outcome" => {
-                    search.outcome = reader.take::<OutcomeName>("outcome")?.map(|name| name.to_string())
+                    search.outcome = reader.take::<OutcomeName>("outcome")?.map(|name| name.to_string());
                 }
                 "from" => {
                     if let Some(Start(at)) = reader.take("from")? {
