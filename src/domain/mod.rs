@@ -10,6 +10,7 @@ mod id;
 mod issuer_url;
 mod name;
 mod operation;
+mod outcome;
 mod principal;
 mod refusal;
 mod scalar;
@@ -29,6 +30,7 @@ pub use name::{
     AttributeName, FactKey, InvalidName, IssuerName, PackageName, RoleName, ScopeName, TargetName, TenantName,
 };
 pub use operation::{Operation, OperationAsk, Tenants, UnknownOperation};
+pub use outcome::{OutcomeName, UnknownOutcome};
 pub use principal::{InvalidPrincipal, PrincipalKey};
 pub use refusal::{Reason, Refusal};
 pub use scalar::Scalar;

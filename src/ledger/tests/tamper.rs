@@ -287,6 +287,23 @@ async fn s_11_a_rolled_back_store_is_found_by_the_checkpoint_kept_elsewhere() {
 }
 
 #[tokio::test]
+async fn s_11_a_rolled_back_store_that_went_on_is_found_by_the_older_checkpoints_of_the_same_file() {
+    let scene = Scene::new().await;
+    let [early, late] = &scene.checkpoints;
+    let line = |jws: &str| format!("{{\"kind\":\"checkpoint\",\"jws\":\"{jws}\"}}\n");
+    // As a store that was rolled back behind the late one, and whose newest checkpoint agrees with it.
+    let events = format!("{}{}{}", line(early), line(late), line(early));
+    let snapshot = scene.path.with_file_name("snapshot.db");
+    let store = Connection::open(scene.bench.file()).unwrap();
+    store.execute("VACUUM INTO ?1", [snapshot.to_str().unwrap()]).unwrap();
+    assert!(verify_both(&snapshot, &events)[1].is_sound());
+    Connection::open(&snapshot).unwrap().execute_batch(CUT).unwrap();
+    let [_, with] = verify_both(&snapshot, &events);
+    let found: Vec<_> = with.findings.iter().map(|finding| (finding.kind, finding.writer)).collect();
+    assert_eq!(found, [(FindingKind::CutOrRolledBack, Some(2))]);
+}
+
+#[tokio::test]
 async fn s_11_checkpoints_that_are_deleted_forged_or_foreign_are_found() {
     let scene = Scene::new().await;
     let [deleted, _] = scene.after(|copy| copy.execute_batch("DELETE FROM checkpoints WHERE n = 1").unwrap());

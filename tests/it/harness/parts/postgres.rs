@@ -149,7 +149,7 @@ fn unpacked() -> PathBuf {
 }
 
 /// A program of PostgreSQL's: of the newest version that is installed, or the unpacked one.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let installed = [unpacked().join("usr/lib/postgresql"), PathBuf::from("/usr/lib/postgresql")];
     let versioned = installed.into_iter().flat_map(|versions| {
         let versions = std::fs::read_dir(versions).into_iter().flatten().flatten();
@@ -165,7 +165,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Runs `program`; an unpacked one with the libraries that were unpacked with it.
-fn command(program: &Path) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     with_libraries(&mut command, program);
     command
