@@ -61,7 +61,7 @@ impl Authorise {
         expires: i64,
         before: Option<&Attempt>,
     ) -> rusqlite::Result<bool> {
-        let taken = batch
+        let claimed = batch
             .sql(
                 "INSERT INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (key) DO UPDATE
@@ -76,7 +76,7 @@ impl Authorise {
                 batch.now(),
                 before.map(|before| before.decision),
             ])?;
-        Ok(taken == 1)
+        Ok(claimed == 1)
     }
 
     fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {

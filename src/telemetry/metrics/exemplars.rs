@@ -28,12 +28,15 @@ struct Exemplar {
     at: Timestamp,
 }
 
+/// A metric and its label as the text shows it.
+type Series = (&'static str, String);
+
 /// The newest of each bucket.
 #[derive(Debug)]
 pub(super) struct Exemplars {
     clock: Clock,
-    /// By the metric and its label as the text shows it, bucket by bucket, the last one without a bound.
-    series: Mutex<HashMap<(&'static str, String), Vec<Option<Exemplar>>>>,
+    /// Bucket by bucket, the last one without a bound.
+    series: Mutex<HashMap<Series, Vec<Option<Exemplar>>>>,
 }
 
 impl Exemplars {

@@ -78,7 +78,7 @@ async fn latencies_name_traces_that_the_collector_has_and_a_real_prometheus_keep
     assert!(traces.contains(&trace), "{kept}");
     end(server);
     let seen = collector.spans();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     assert!(seen.iter().any(|span| hex(&span.trace) == trace), "{seen:?}");
 }
 

@@ -288,7 +288,8 @@ fn client_line(name: &str) -> String {
     let path = postgres::program(name);
     let command = postgres::command(&path);
     let variables = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
-    let set: String = variables.map(|(name, value)| format!("export {name}='{value}'; ")).collect();
+    let set =
+        variables.map(|(name, value)| format!("export {name}='{value}'; ")).collect::<Vec<_>>().concat();
     format!("{set}exec {} \"$@\"", path.display())
 }
 

@@ -187,11 +187,10 @@ fn is_root() -> bool {
 fn unprivileged(enter: &[String], program: &Path) -> Command {
     let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
     let user = std::iter::once("setpriv".to_owned()).chain(user).filter(|_| is_root());
-    let words: Vec<OsString> =
-        enter.iter().cloned().chain(user).map(OsString::from).chain([program.into()]).collect();
-    let mut command = Command::new(&words[0]);
+    let mut words = enter.iter().cloned().chain(user).map(OsString::from).chain([program.into()]);
+    let mut command = Command::new(words.next().unwrap_or_default());
     with_libraries(&mut command, program);
-    command.args(&words[1..]).current_dir("/");
+    command.args(words).current_dir("/");
     command
 }
 
