@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::spiffe::{BundleSource, PathTemplate};
 use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Trust};
 
 /// One issuer entry. The pair of `url` and `audience` is unique and selects it.
@@ -13,7 +14,7 @@ use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Tr
 pub struct Issuer {
     /// The entry's name: its file's stem.
     pub name: IssuerName,
-    /// The `iss` claim, exactly.
+    /// The `iss` claim, exactly; of a trust domain, which JWT-SVIDs need not name there, `spiffe://` and its name.
     pub url: IssuerUrl,
     /// The one audience accepted.
     pub audience: String,
@@ -75,6 +76,14 @@ pub enum Profile {
         /// What the operator says of everybody whom this issuer vouches for; its tokens say nothing.
         trust: Trust,
     },
+    /// Workloads of a SPIFFE trust domain, by JWT-SVID or X.509-SVID.
+    Spiffe {
+        /// Forms of paths, of which the first that fits gives attributes; whom none fits is not admitted. Without any,
+        /// every workload is.
+        paths: Vec<PathTemplate>,
+        /// What the operator says of everybody whom the trust domain vouches for.
+        trust: Trust,
+    },
 }
 
 /// The kind of identity an issuer vouches for, as `input.identity.kind`.
@@ -93,6 +102,8 @@ pub enum KeySource {
         /// The JWKS document.
         jwks: String,
     },
+    /// The bundle of a SPIFFE trust domain.
+    Bundle(BundleSource),
 }
 
 /// A signature algorithm (RFC 7518, section 3.1; RFC 8037).
@@ -149,6 +160,15 @@ pub enum Replay {
 }
 
 impl Issuer {
+    /// The attributes that this entry gives beyond those that its profile always has.
+    pub fn own_attributes(&self) -> impl Iterator<Item = &AttributeName> {
+        let paths: &[PathTemplate] = match &self.profile {
+            Profile::Spiffe { paths, .. } => paths,
+            Profile::GitHub | Profile::GitLab | Profile::Kubernetes | Profile::Generic { .. } => &[],
+        };
+        self.attributes.keys().chain(paths.iter().flat_map(PathTemplate::attributes))
+    }
+
     /// The tenant of identities that no rule gives another.
     pub fn constant_tenant(&self) -> Option<TenantName> {
         match &self.tenant {

@@ -72,6 +72,8 @@ codes! {
     TokenClaimInvalid "token_claim_invalid": "a required claim is missing or of the wrong type", "check the issuer's profile against the claims it really sends", "tollgate whoami";
     TokenReplayed "token_replayed": "the token was used for this role before", "get a fresh token for every exchange, or retry with the same Idempotency-Key within 60 seconds", "tollgate whoami";
     IssuerUnavailable "issuer_unavailable": "the issuer's keys cannot be fetched and none are remembered", "retry; if it persists, check the issuer and the network between", "tollgate check";
+    CertificateInvalid "certificate_invalid": "the client certificate is no X.509-SVID", "show a leaf with exactly one URI name, a SPIFFE ID with a path, that may sign for itself and for nothing else", "tollgate whoami";
+    CertificateUntrusted "certificate_untrusted": "no authority of its own trust domain vouches for the client certificate now", "show the whole chain of a certificate that has not expired; compare the domain's bundle", "tollgate whoami";
     IdentityNotAdmitted "identity_not_admitted": "the identity is valid but does not belong to this organisation", "compare the issuer's require rules with the token's claims", "tollgate whoami";
 
     // What is asked for, and what policy sees.

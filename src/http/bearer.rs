@@ -2,8 +2,10 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::evidence;
 use crate::domain::{Code, Refusal};
 use crate::identity::Evidence;
 use crate::secret::LeaseSecret;
@@ -70,12 +72,13 @@ pub(super) enum LeaseProof {
 ///
 /// # Errors
 /// As [`lease_secret`].
-pub(super) fn lease_proof(headers: &HeaderMap) -> Result<LeaseProof, Refusal> {
-    let token = token(headers)?;
-    if token.expose_secret().starts_with(LeaseSecret::PREFIX) {
-        return lease_secret(headers).map(LeaseProof::Holder);
+pub(super) fn lease_proof(parts: &Parts) -> Result<LeaseProof, Refusal> {
+    let evidence = evidence::of(parts)?;
+    let is_secret = |token: &SecretString| token.expose_secret().starts_with(LeaseSecret::PREFIX);
+    if evidence.token.as_ref().is_some_and(is_secret) {
+        return lease_secret(&parts.headers).map(LeaseProof::Holder);
     }
-    Ok(LeaseProof::Operator(token.into()))
+    Ok(LeaseProof::Operator(evidence))
 }
 
 fn missing() -> Refusal {

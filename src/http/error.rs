@@ -33,6 +33,8 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::CertificateInvalid
+        | Code::CertificateUntrusted
         | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
         | Code::TargetNotMapped
@@ -143,6 +145,8 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::CertificateInvalid
+        | Code::CertificateUntrusted
         | Code::IdentityNotAdmitted
         | Code::AlertRefused
         | Code::BlockUnknown => OauthError::InvalidRequest,

@@ -45,6 +45,8 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::CertificateInvalid
+        | Code::CertificateUntrusted
         | Code::IssuerUnavailable
         | Code::ScopeUnknown
         | Code::DeclaredKeyRefused

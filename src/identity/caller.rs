@@ -30,6 +30,7 @@ pub struct Caller {
     pub(super) token: Fingerprint,
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    pub(super) replay: Replay,
 }
 
 impl Caller {
@@ -41,7 +42,7 @@ impl Caller {
     pub fn issuer_url(&self) -> &IssuerUrl {
         &self.issuer.url
     }
-    /// `github`, `gitlab`, `kubernetes` or `generic`.
+    /// `github`, `gitlab`, `kubernetes`, `generic` or `spiffe`.
     pub const fn kind(&self) -> &'static str {
         self.kind
     }
@@ -69,7 +70,7 @@ impl Caller {
     pub const fn claims(&self) -> &Arc<Map<String, Value>> {
         &self.claims
     }
-    /// Hash of the token's header and payload: the same for every valid signature over them.
+    /// Hash of the token's header and payload, the same for every valid signature over them; or of the certificate.
     pub const fn token(&self) -> Fingerprint {
         self.token
     }
@@ -81,9 +82,9 @@ impl Caller {
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
-    /// The issuer's replay mode.
-    pub fn replay(&self) -> Replay {
-        self.issuer.replay
+    /// The issuer's replay mode; off for a certificate, whose key is proved in each handshake.
+    pub const fn replay(&self) -> Replay {
+        self.replay
     }
     /// Largest age of a token at first use.
     pub fn max_age(&self) -> Duration {

@@ -2,21 +2,31 @@
 
 use secrecy::SecretString;
 
+use crate::net::PeerCertificate;
+
 /// What a request shows of who asks and where it runs. Nothing of it is verified yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Evidence {
     /// The token that says who asks.
-    pub token: SecretString,
+    pub token: Option<SecretString>,
+    /// The certificate that the client proved possession of: who asks, where there is no token.
+    pub certificate: Option<PeerCertificate>,
 }
 
 impl From<SecretString> for Evidence {
     fn from(token: SecretString) -> Self {
-        Self { token }
+        Self { token: Some(token), ..Self::default() }
     }
 }
 
 impl From<String> for Evidence {
     fn from(token: String) -> Self {
         SecretString::from(token).into()
+    }
+}
+
+impl From<PeerCertificate> for Evidence {
+    fn from(certificate: PeerCertificate) -> Self {
+        Self { certificate: Some(certificate), ..Self::default() }
     }
 }

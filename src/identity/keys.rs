@@ -87,13 +87,16 @@ impl KeySet {
         if keys.len() > MAX_JWKS_KEYS {
             return Err(KeySetError::TooMany);
         }
+        let jwks: Option<Vec<_>> = keys.iter().map(Value::as_object).collect();
+        Ok(Self::of(jwks.ok_or(KeySetError::NoKeys)?))
+    }
+
+    /// What of `jwks` can verify an identity token.
+    pub(super) fn of<'a>(jwks: impl IntoIterator<Item = &'a Map<String, Value>>) -> Self {
         let mut set = Self::default();
-        for key in keys {
-            let jwk = key.as_object().ok_or(KeySetError::NoKeys)?;
-            set.add(jwk);
-        }
+        jwks.into_iter().for_each(|jwk| set.add(jwk));
         set.drop_ambiguous();
-        Ok(set)
+        set
     }
 
     /// The one key with this id and algorithm. Without an id, the only key of that algorithm: with several, the

@@ -12,9 +12,12 @@ mod error;
 mod event;
 mod evidence;
 mod extra;
+mod fetcher;
 mod jwks;
 mod keys;
 mod profile;
+mod published;
+mod spiffe;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -37,13 +40,15 @@ pub use event::{Revoked, SecurityEvent};
 pub use evidence::Evidence;
 
 use crate::clock::Clock;
-use crate::config::Issuer;
+use crate::config::{Issuer, Replay};
 use crate::domain::{Code, IssuerUrl, Refusal};
+use crate::net::PeerCertificate;
 use crate::secret::Fingerprint;
 use claim::ClaimError;
 use entry::{Entries, Entry};
+use spiffe::X509Svid;
 use times::Times;
-use token::Unverified;
+use token::{TokenError, Unverified};
 
 /// A boxed future, for the one trait that the ledger implements.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -114,18 +119,41 @@ impl Identity {
         self.entries.key_ages()
     }
 
-    /// Verifies the evidence's token, reads it through its issuer's profile, and admits it.
+    /// Verifies the evidence, reads it through its issuer's profile, and admits it. A token says who asks where there is
+    /// one; else the certificate of the connection does.
     ///
     /// # Errors
-    /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes.
+    /// A refusal with one of the `token_*`, `certificate_*`, `issuer_*` or `identity_*` codes.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
-        let unverified = Unverified::parse(evidence.token.expose_secret())?;
+        match (&evidence.token, &evidence.certificate) {
+            (Some(token), _) => self.by_token(token.expose_secret()).await,
+            (None, Some(certificate)) if self.entries.have_domains() => {
+                self.by_certificate(certificate).await
+            }
+            (None, _) => Err(TokenError::Missing.into()),
+        }
+    }
+
+    async fn by_token(&self, token: &str) -> Result<Caller, Refusal> {
+        let unverified = Unverified::parse(token)?;
         let entry = self.entries.select(&unverified)?;
+        entry.check_form(&unverified, token)?;
         let key = entry.key(&unverified).await?;
         let token = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
         let times = times::check(&claims, &entry.issuer, self.clock.now())?;
-        Self::admit(entry, claims, times, token)
+        Self::admit(entry, claims, times, token, entry.issuer.replay)
+    }
+
+    /// The certificate's own trust domain is asked, and no other; one that is not configured is asked nothing.
+    async fn by_certificate(&self, peer: &PeerCertificate) -> Result<Caller, Refusal> {
+        let svid = X509Svid::read(peer)?;
+        let entry = self.entries.of_domain(&format!("spiffe://{}", svid.id.trust_domain_name()))?;
+        let now = self.clock.now();
+        entry.vouch(&svid, peer, now).await?;
+        let claims = svid.claims();
+        let times = times::of_certificate(&claims, &entry.issuer, now)?;
+        Self::admit(entry, claims, times, Fingerprint::of(peer.leaf()), Replay::Off)
     }
 
     /// The identity that the verified `claims` of an earlier exchange are today: read and admitted by the configuration
@@ -136,9 +164,9 @@ impl Identity {
     /// # Errors
     /// `issuer_unknown`, `token_audience_refused`, `token_claim_invalid`, `identity_not_admitted`.
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
-        let entry = self.entries.select_by(token::issuer(&claims)?, &token::audiences(&claims)?)?;
-        let times = times::recall(&claims)?;
-        Self::admit(entry, claims, times, token)
+        let entry = self.entries.select_recorded(&claims)?;
+        let times = times::recall(&claims, &entry.issuer)?;
+        Self::admit(entry, claims, times, token, entry.issuer.replay)
     }
 
     fn admit(
@@ -146,23 +174,29 @@ impl Identity {
         claims: Map<String, Value>,
         times: Times,
         token: Fingerprint,
+        replay: Replay,
     ) -> Result<Caller, Refusal> {
         let issuer = &entry.issuer;
-        admission::admit(&claims, &issuer.require)?;
+        let facts = entry.profile.facts(&claims)?;
+        admission::admit(&facts, &issuer.require)?;
 
-        let mut reading = entry.profile.read(&claims)?;
-        extra::add(&mut reading.attributes, &claims, &issuer.attributes)?;
+        let mut reading = entry.profile.read(&facts)?;
+        extra::add(&mut reading.attributes, &facts, &issuer.attributes)?;
+        let tenant = extra::tenant(&facts, &issuer.tenant)?;
+        let subject = subject(&claims)?;
+        drop(facts);
         Ok(Caller {
             kind: profile::kind(&issuer.profile),
-            subject: subject(&claims)?,
+            subject,
             principal: reading.principal,
-            tenant: extra::tenant(&claims, &issuer.tenant)?,
+            tenant,
             trust: reading.trust,
             attributes: Arc::new(reading.attributes),
             claims: Arc::new(claims),
             token,
             issued_at: times.issued_at,
             expires_at: times.expires_at,
+            replay,
             issuer: Arc::clone(issuer),
         })
     }

@@ -53,6 +53,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         token: Fingerprint::of(token.as_bytes()),
         issued_at: now,
         expires_at: expiry(now),
+        replay: Replay::Once,
     }
 }
 

@@ -7,6 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use spiffe::{JwtSvid, JwtSvidError};
 
 use super::keys::{VerifyingKey, algorithm_named};
 use crate::causes;
@@ -61,6 +62,9 @@ pub(super) enum TokenError {
     /// An access, logout, security-event or proof token, or one of Tollgate's own.
     #[error("this is not an identity token but {0}")]
     Kind(&'static str),
+    /// Not what the specification of JWT-SVIDs asks for.
+    #[error("the token is no JWT-SVID")]
+    Svid(#[source] Box<JwtSvidError>),
     /// Something else than a security event token.
     #[error("this is not a security event token")]
     NotEvent,
@@ -77,6 +81,10 @@ pub(super) enum TokenError {
 struct Header {
     algorithm: Algorithm,
     kid: Option<String>,
+    /// `typ` is `JOSE`, as a JWT-SVID's may be.
+    jose: bool,
+    /// There are members other than `alg`, `kid` and `typ`.
+    more: bool,
 }
 
 /// A token whose form is right and whose signature nobody has looked at.
@@ -103,6 +111,9 @@ impl<'a> Unverified<'a> {
     /// Takes a security event token apart (RFC 8417), which must say that it is one (section 2.3).
     pub(super) fn parse_event(token: &'a str) -> Result<Self, TokenError> {
         let parsed = Self::parse_kind(token, check_event_kind)?;
+        if parsed.header.jose {
+            return Err(TokenError::NotEvent);
+        }
         if parsed.claims.contains_key("events") { Ok(parsed) } else { Err(TokenError::NotEvent) }
     }
 
@@ -133,6 +144,28 @@ impl<'a> Unverified<'a> {
     /// compute, so that a used token would pass for another one.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.signed.as_bytes())
+    }
+
+    /// All claims, unverified: only to select a configured entry.
+    pub(super) const fn claims_insecure(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// Refuses a form that an OIDC issuer's token has not.
+    pub(super) fn check_plain(&self) -> Result<(), TokenError> {
+        if self.header.jose { Err(TokenError::Kind("a token of another type")) } else { Ok(()) }
+    }
+
+    /// Refuses a form that a JWT-SVID has not (JWT-SVID, section 2): its header has an algorithm, a key's id, and perhaps a
+    /// type. What else it must have the crate that knows SVIDs says. Verifies nothing.
+    pub(super) fn check_svid_insecure(&self, token: &str) -> Result<(), TokenError> {
+        if self.header.more {
+            return Err(TokenError::Header("other than alg, kid and typ"));
+        }
+        if self.header.kid.is_none() {
+            return Err(TokenError::Header("kid"));
+        }
+        JwtSvid::parse_insecure(token).map(drop).map_err(|error| TokenError::Svid(Box::new(error)))
     }
 
     /// The `iss` claim, unverified: only to select configured entries.
@@ -204,6 +237,8 @@ impl Header {
         if let Some(member) = REFUSED_MEMBERS.iter().find(|member| members.contains_key(**member)) {
             return Err(TokenError::Header(member));
         }
+        let jose = members.get("typ").is_some_and(|typ| typ == "JOSE");
+        let more = members.keys().any(|name| !matches!(name.as_str(), "alg" | "kid" | "typ"));
         let kid = match members.get("kid") {
             None => None,
             Some(Value::String(kid)) if kid.len() <= MAX_KID => Some(kid.clone()),
@@ -211,11 +246,13 @@ impl Header {
         };
         match members.get("typ") {
             None => check(None)?,
+            // Who verifies what it is decides once the issuer is known.
+            Some(_) if jose => {}
             Some(Value::String(typ)) => check(Some(typ))?,
             Some(_) => return Err(TokenError::Header("typ")),
         }
         let named = members.get("alg").and_then(Value::as_str).and_then(algorithm_named);
-        Ok(Self { algorithm: named.ok_or(TokenError::AlgorithmUnknown)?, kid })
+        Ok(Self { algorithm: named.ok_or(TokenError::AlgorithmUnknown)?, kid, jose, more })
     }
 }
 
@@ -261,12 +298,13 @@ impl From<TokenError> for Refusal {
                 Code::TokenAlgorithmRefused
             }
             TokenError::Kind(_) | TokenError::NotEvent => Code::TokenKindRefused,
-            TokenError::Claim(_) => Code::TokenClaimInvalid,
+            TokenError::Claim(_) | TokenError::Svid(_) => Code::TokenClaimInvalid,
             TokenError::Signature => Code::TokenSignatureInvalid,
         };
         let refusal = Self::new(code, error.to_string());
         match error {
             TokenError::Json { source, .. } => refusal.with_detail(causes::in_full(&source)),
+            TokenError::Svid(source) => refusal.with_detail(causes::in_full(&*source)),
             TokenError::AlgorithmNotConfigured(algorithm) => {
                 refusal.with_detail(format!("{algorithm:?} is not among the issuer's algorithms"))
             }

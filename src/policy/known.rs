@@ -52,7 +52,7 @@ pub(super) struct Known {
 impl Known {
     /// Over all issuers and roles of `config`.
     pub(super) fn new(config: &Config) -> Self {
-        let own = config.issuers.values().flat_map(|issuer| issuer.attributes.keys());
+        let own = config.issuers.values().flat_map(|issuer| issuer.own_attributes());
         let fixed = RESERVED_IDENTITY_KEYS.iter().copied().chain(profile_attributes()).map(str::to_owned);
         let mut context: BTreeSet<String> = context_of_all().map(str::to_owned).collect();
         let mut declared = BTreeSet::new();

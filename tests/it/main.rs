@@ -85,6 +85,8 @@ mod secrets;
 #[cfg(test)]
 mod sinks;
 #[cfg(test)]
+mod spiffe;
+#[cfg(test)]
 mod store_faults;
 #[cfg(test)]
 mod sweep;

@@ -52,10 +52,12 @@ impl<'a> Known<'a> {
     pub(super) fn learn_attributes(&mut self, issuers: &BTreeMap<IssuerName, Option<Arc<Issuer>>>) {
         self.all_attributes = issuers.values().all(Option::is_some);
         for issuer in issuers.values().flatten() {
-            let extra = issuer.attributes.keys().map(ToString::to_string);
+            let extra = issuer.own_attributes().map(ToString::to_string);
             let profile = issuer.profile.attributes().iter().map(|name| (*name).to_owned());
             self.attributes.extend(profile.chain(extra));
-            for name in issuer.profile.attributes().iter().filter(|name| name.ends_with("_id")) {
+            // A SPIFFE ID names its domain.
+            let numbered = |name: &&&str| name.ends_with("_id") && **name != "spiffe_id";
+            for name in issuer.profile.attributes().iter().filter(numbered) {
                 self.numbered.entry(name).or_default().insert(numbering(issuer));
             }
         }

@@ -9,6 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -53,7 +54,7 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let (id, proof) = named(path, &parts.headers)?;
+    let (id, proof) = named(path, &parts)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
     match proof {
         LeaseProof::Holder(secret) => {
@@ -121,7 +122,7 @@ pub(super) async fn delete(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let (id, proof) = named(path, &parts.headers)?;
+    let (id, proof) = named(path, &parts)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
     match proof {
         LeaseProof::Holder(secret) => {
@@ -145,11 +146,8 @@ fn held(
     Ok((id, secret))
 }
 
-fn named(
-    path: Result<Path<String>, PathRejection>,
-    headers: &HeaderMap,
-) -> Result<(LeaseId, LeaseProof), Failure> {
-    let proof = bearer::lease_proof(headers).map_err(Failure::request)?;
+fn named(path: Result<Path<String>, PathRejection>, parts: &Parts) -> Result<(LeaseId, LeaseProof), Failure> {
+    let proof = bearer::lease_proof(parts).map_err(Failure::request)?;
     let id = id(path, Code::LeaseUnknown).map_err(Failure::request)?;
     Ok((id, proof))
 }
@@ -189,6 +187,12 @@ mod tests {
         }
     }
 
+    fn parts(headers: HeaderMap) -> Parts {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.headers_mut() = headers;
+        request.into_parts().0
+    }
+
     #[test]
     fn c_06_says_ended_only_where_the_target_really_ends_it() {
         let at = |second| Timestamp::from_second(second).unwrap();
@@ -210,13 +214,13 @@ mod tests {
     #[test]
     fn c_16_asks_for_the_lease_secret_before_anything_else() {
         let id = || Ok(Path(LeaseId::from_bytes([1; 16]).to_string()));
-        let refused = named(id(), &HeaderMap::new()).err().unwrap();
+        let refused = named(id(), &parts(HeaderMap::new())).err().unwrap();
         assert_eq!(refused.code(), Code::TokenMissing);
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer tgl_guess".parse().unwrap());
-        assert_eq!(named(id(), &headers).err().unwrap().code(), Code::LeaseUnknown);
+        assert_eq!(named(id(), &parts(headers.clone())).err().unwrap().code(), Code::LeaseUnknown);
         headers.insert("authorization", "Bearer eyJ.an.oidc-token".parse().unwrap());
-        assert!(matches!(named(id(), &headers), Ok((_, LeaseProof::Operator(_)))));
+        assert!(matches!(named(id(), &parts(headers.clone())), Ok((_, LeaseProof::Operator(_)))));
         assert_eq!(held(id(), &headers).unwrap_err().code(), Code::LeaseUnknown, "no identity holds a lease");
     }
 }

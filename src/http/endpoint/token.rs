@@ -28,6 +28,7 @@ use crate::http::Context;
 use crate::http::answer::{json, note};
 use crate::http::bearer;
 use crate::http::body::{self, MediaType};
+use crate::http::evidence;
 use crate::http::failure::Failure;
 use crate::http::fields::{self, MAX_DECLARED, invalid_name, malformed};
 use crate::http::form::Form;
@@ -59,7 +60,8 @@ pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) 
     let loaded = context.broker.loaded();
     let role_of = |name: &RoleName| loaded.config.roles.get(name).map(Arc::as_ref);
     let exchange = exchange(&parts.headers, form, source_ip, role_of).map_err(Failure::request)?;
-    let Exchange { evidence, mut ask, wanted } = exchange;
+    let Exchange { mut evidence, mut ask, wanted } = exchange;
+    evidence.certificate = evidence::certificate(&parts);
     ask.trace_parent = context.trace_parent(&parts);
     check_wanted(&context, &evidence, &ask.role, wanted).await?;
     let denied = |denied| Failure::denied(denied, context.denials());
