@@ -14,6 +14,7 @@ mod evidence;
 mod extra;
 mod jwks;
 mod keys;
+mod possession;
 mod profile;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -35,6 +36,7 @@ pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
 pub use evidence::Evidence;
+pub use possession::{ALGORITHMS, BINDING, Held, Holder, Proof, UsedProof, thumbprint};
 
 use crate::clock::Clock;
 use crate::config::Issuer;
@@ -114,18 +116,26 @@ impl Identity {
         self.entries.key_ages()
     }
 
-    /// Verifies the evidence's token, reads it through its issuer's profile, and admits it.
+    /// Verifies the evidence's token, and the proof of the key that it is bound to, reads it through its issuer's profile,
+    /// and admits it.
     ///
     /// # Errors
-    /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes.
+    /// A refusal with one of the `token_*`, `proof_*`, `issuer_*` or `identity_*` codes; `possession_required`.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
         let unverified = Unverified::parse(evidence.token.expose_secret())?;
         let entry = self.entries.select(&unverified)?;
+        let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
+        let pair = possession::pair(bound, evidence.proof.as_ref())?;
         let key = entry.key(&unverified).await?;
         let token = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
-        let times = times::check(&claims, &entry.issuer, self.clock.now())?;
-        Self::admit(entry, claims, times, token)
+        let now = self.clock.now();
+        let times = times::check(&claims, &entry.issuer, now)?;
+        // After the signature: who has no token of the issuer's makes nobody look at a proof.
+        let proof =
+            pair.map(|(key, proof)| proof.check(key, evidence.token.expose_secret(), now)).transpose()?;
+        let caller = Self::admit(entry, claims, times, token)?;
+        Ok(Caller { bound, proof, ..caller })
     }
 
     /// The identity that the verified `claims` of an earlier exchange are today: read and admitted by the configuration
@@ -134,11 +144,14 @@ impl Identity {
     /// Verifies no signature: `claims` come from a decision's record that is proved to be unchanged, never from a caller.
     ///
     /// # Errors
-    /// `issuer_unknown`, `token_audience_refused`, `token_claim_invalid`, `identity_not_admitted`.
+    /// `issuer_unknown`, `token_audience_refused`, `possession_required`, `token_claim_invalid`, `identity_not_admitted`.
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
-        let entry = self.entries.select_by(token::issuer(&claims)?, &token::audiences(&claims)?)?;
+        let audiences = token::audiences(&claims)?;
+        let entry = self.entries.select_by(token::issuer(&claims)?, &audiences)?;
+        let bound = entry.bound_to(&audiences)?;
         let times = times::recall(&claims)?;
-        Self::admit(entry, claims, times, token)
+        let caller = Self::admit(entry, claims, times, token)?;
+        Ok(Caller { bound, ..caller })
     }
 
     fn admit(
@@ -163,6 +176,8 @@ impl Identity {
             token,
             issued_at: times.issued_at,
             expires_at: times.expires_at,
+            bound: None,
+            proof: None,
             issuer: Arc::clone(issuer),
         })
     }
