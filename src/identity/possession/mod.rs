@@ -33,10 +33,10 @@ pub(super) fn key_named<'a>(audience: &'a str, ours: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// `proof_missing`, `proof_invalid`.
-pub(super) fn pair<'a>(
+pub(super) fn pair(
     bound: Option<Thumbprint>,
-    shown: Option<&'a Proof>,
-) -> Result<Option<(Thumbprint, &'a Proof)>, Refusal> {
+    shown: Option<&Proof>,
+) -> Result<Option<(Thumbprint, &Proof)>, Refusal> {
     match (bound, shown) {
         (None, None) => Ok(None),
         (Some(key), Some(proof)) => Ok(Some((key, proof))),
