@@ -161,6 +161,8 @@ async fn i_22_a_bound_lease_is_looked_after_with_its_key_only() {
     let renewing = [("authorization", bearer.as_str()), ("dpop", renew.as_str())];
     let renewed = site.api().send(Method::POST, &asks[2].1, &renewing, "").await.ok();
     assert_eq!(claims(renewed["credential"]["token"].as_str().unwrap())["cnf"]["jkt"], key.thumbprint());
+    // Later, so that there is something to renew, and within the proof's minute.
+    site.clock.set(site.now() + Duration::from_secs(20));
     let again = site.api().send(Method::POST, &asks[2].1, &renewing, "").await;
     assert_eq!(again.code(), "proof_replayed", "{}", again.text);
     for (method, path) in [&asks[0], &asks[1], &asks[3]] {
