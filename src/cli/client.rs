@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::failure::{Failure, Status};
+use super::possession::{JobKey, Shown};
 use crate::clock::random_bytes;
 use crate::domain::{IssuerUrl, Renewal, RoleName, Scalar, ScopeName, Ttl};
 use crate::net::{Client, NetError, Request, Response, Rules, read_ca_file};
@@ -76,6 +78,16 @@ pub(super) struct LeaseAnswer {
     pub(super) heartbeat_seconds: Option<u64>,
     pub(super) renewable_until: Option<Timestamp>,
     pub(super) renewal: Option<Renewal>,
+    /// The key that it is bound to, as the token was that it came for.
+    #[serde(skip)]
+    pub(super) key: Option<Arc<JobKey>>,
+}
+
+impl LeaseAnswer {
+    /// What proves to the broker whose lease it is.
+    pub(super) fn shown(&self) -> Shown {
+        Shown { secret: self.secret.clone(), key: self.key.clone() }
+    }
 }
 
 /// The part of a renewal's answer that the commands use.
@@ -157,59 +169,57 @@ impl Broker {
     /// Asks once for a credential.
     pub(super) async fn exchange(
         &self,
-        token: &SecretString,
+        token: &Shown,
         ask: &AskBody,
         idempotency_key: &str,
     ) -> Result<Granted, Attempt> {
         let answer = self.post_ask(token, ask, idempotency_key).await?;
-        parse(&answer)
+        let mut granted: Granted = parse(&answer)?;
+        granted.lease.key.clone_from(&token.key);
+        Ok(granted)
     }
 
     /// Asks what would be decided.
-    pub(super) async fn dry_run(
-        &self,
-        token: &SecretString,
-        ask: &AskBody,
-    ) -> Result<serde_json::Value, Attempt> {
+    pub(super) async fn dry_run(&self, token: &Shown, ask: &AskBody) -> Result<serde_json::Value, Attempt> {
         let answer = self.post_ask(token, ask, &new_idempotency_key()).await?;
         parse(&answer)
     }
 
-    async fn post_ask(&self, token: &SecretString, ask: &AskBody, key: &str) -> Result<Response, Attempt> {
+    async fn post_ask(&self, token: &Shown, ask: &AskBody, key: &str) -> Result<Response, Attempt> {
         let failed = |error: String| Attempt::Unavailable(Failure::new(Status::Failed, error));
         let request = Request::post_json(self.url("v1/credentials")?, ask)
             .map_err(|error| failed(error.to_string()))?
             .header("idempotency-key", key)
             .map_err(|error| failed(error.to_string()))?;
-        self.send(bearer(request, token)?).await
+        self.send(token.on(request)?).await
     }
 
     /// Reads a JSON document with `token` as proof.
-    pub(super) async fn get(&self, path: &str, token: &SecretString) -> Result<serde_json::Value, Attempt> {
+    pub(super) async fn get(&self, path: &str, token: &Shown) -> Result<serde_json::Value, Attempt> {
         parse(&self.get_raw(path, token).await?)
     }
 
     /// Reads whatever is at `path` with `token` as proof.
-    pub(super) async fn get_raw(&self, path: &str, token: &SecretString) -> Result<Response, Attempt> {
-        self.send(bearer(Request::get(self.url(path)?), token)?).await
+    pub(super) async fn get_raw(&self, path: &str, token: &Shown) -> Result<Response, Attempt> {
+        self.send(token.on(Request::get(self.url(path)?))?).await
     }
 
     /// Ends a lease of somebody else, with an identity's `token` as proof.
     pub(super) async fn end_of_other(
         &self,
         lease: &str,
-        token: &SecretString,
+        token: &Shown,
     ) -> Result<serde_json::Value, Attempt> {
         let url = self.url(&format!("v1/leases/{lease}"))?;
         let request = Request { method: http::Method::DELETE, ..Request::get(url) };
-        parse(&self.send(bearer(request, token)?).await?)
+        parse(&self.send(token.on(request)?).await?)
     }
 
     /// Ends a lease; the answer says what is known of it.
-    pub(super) async fn end(&self, lease: &str, secret: &SecretString) -> Result<serde_json::Value, Attempt> {
+    pub(super) async fn end(&self, lease: &str, secret: &Shown) -> Result<serde_json::Value, Attempt> {
         let url = self.url(&format!("v1/leases/{lease}"))?;
         let request = Request { method: http::Method::DELETE, ..Request::get(url) };
-        parse(&self.send(bearer(request, secret)?).await?)
+        parse(&self.send(secret.on(request)?).await?)
     }
 
     /// Says that the holder of a lease is there.
@@ -226,7 +236,7 @@ impl Broker {
     async fn post_lease(&self, lease: &LeaseAnswer, what: &str) -> Result<Response, Attempt> {
         let url = self.url(&format!("v1/leases/{}/{what}", lease.id))?;
         let request = Request { method: http::Method::POST, ..Request::get(url) };
-        self.send(bearer(request, &lease.secret)?).await
+        self.send(lease.shown().on(request)?).await
     }
 
     fn url(&self, path: &str) -> Result<Url, Attempt> {

@@ -4,7 +4,7 @@ use super::Profile;
 
 /// Keys of `input.identity` that are not attributes.
 pub const RESERVED_IDENTITY_KEYS: &[&str] =
-    &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "claims"];
+    &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "bound", "claims"];
 
 /// Claims of an access token that an attribute may not shadow: those that Tollgate sets, and those that verifiers give a meaning
 /// (RFC 7519, section 4.1; RFC 8693, section 4; RFC 7800, section 3.1; RFC 9068, sections 2.2 and 2.2.1).

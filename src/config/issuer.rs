@@ -34,6 +34,8 @@ pub struct Issuer {
     pub attributes: BTreeMap<AttributeName, AttributeRule>,
     /// Whether a token works once per role; once unless written.
     pub replay: Replay,
+    /// Whether its tokens may, must or must not be bound to a key; they may unless written.
+    pub possession: Possession,
     /// Largest age by `iat` at first use; 10 minutes unless written.
     pub max_age: Duration,
     /// Clock skew accepted, at most 60 s; 30 s unless written.
@@ -157,6 +159,17 @@ pub enum Replay {
     Once,
     /// Any number of times; warned about.
     Off,
+}
+
+/// Whether an issuer's tokens are bound to a key, by an audience of the shape `<audience>#jkt=<thumbprint>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Possession {
+    /// A token that names a key needs a proof by it; one that names none needs none.
+    Accepted,
+    /// Every token names a key.
+    Required,
+    /// A token that names a key is for another audience.
+    Refused,
 }
 
 impl Issuer {

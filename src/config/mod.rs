@@ -27,7 +27,8 @@ mod telemetry;
 
 pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
 pub use issuer::{
-    Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement, SecurityEvents,
+    Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Possession, Profile, Replay, Requirement,
+    SecurityEvents,
 };
 pub use jwks::{JWKS_LIMITS, MAX_BUNDLE_BYTES, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};

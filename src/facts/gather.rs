@@ -103,6 +103,10 @@ impl Gatherer {
         ask: &Ask,
     ) -> Result<(&Bound, BTreeSet<ScopeName>, Option<&Row>), Refusal> {
         let bound = self.visible(caller, &ask.role)?;
+        if bound.role.possession_required && caller.bound().is_none() {
+            let message = "this role wants a token that is bound to a key, so that a stolen one is of no use";
+            return Err(Refusal::new(Code::PossessionRequired, message));
+        }
         let scopes = scopes(&bound.role, ask)?;
         declared::check(&bound.role, &ask.declared)?;
         let row = bound.row(caller)?;

@@ -11,7 +11,7 @@ use crate::config::{
     JwtRole, JwtTarget, LeaseTerms, ProviderRole, Role, RoleBudget, ScopeSpec, Target, TargetKind, TtlLimits,
 };
 use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
-use crate::identity::testing::caller;
+use crate::identity::testing::{JobKey, bound, caller};
 
 /// A role `deploy` of the `jwt` target `api` with the scopes `read` and `write`, decided by `ci.deploy`.
 pub(crate) fn role() -> Role {
@@ -32,6 +32,7 @@ pub(crate) fn role() -> Role {
         ttl: TtlLimits { default: ttl(900), max: ttl(3600) },
         lease: LeaseTerms::default(),
         policies: vec!["ci.deploy".parse().unwrap()],
+        possession_required: false,
         declared: BTreeMap::default(),
         sources: Vec::new(),
         provider: ProviderRole::Jwt(JwtRole { claims: std::collections::BTreeSet::default() }),
@@ -73,6 +74,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
             tenant: caller.tenant().to_string(),
             trust: caller.trust(),
             age_seconds: 0,
+            bound: false,
             attributes: Arc::clone(caller.attributes()),
             claims: Arc::clone(caller.claims()),
         },
@@ -122,6 +124,12 @@ pub(crate) fn plain_facts(token: &str, now: Timestamp) -> Facts {
     let role = role();
     let ask = ask(&role);
     facts(token, now, role, TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() }), ask)
+}
+
+/// The same of a caller whose token is bound to `key`, with a proof that is known by `id`.
+pub(crate) fn bound_facts(token: &str, key: &JobKey, id: &str, now: Timestamp) -> Facts {
+    let facts = plain_facts(token, now);
+    Facts { caller: bound(facts.caller, key, id, now), ..facts }
 }
 
 /// Facts for asking for `operation` within `tenants` with `token`, at `now`.

@@ -35,8 +35,12 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TokenReplayed
         | Code::CertificateInvalid
         | Code::CertificateUntrusted
+        | Code::ProofMissing
+        | Code::ProofInvalid
+        | Code::ProofReplayed
         | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
+        | Code::PossessionRequired
         | Code::TargetNotMapped
         | Code::PolicyDenied
         | Code::NotAllowed
@@ -88,6 +92,8 @@ pub(super) enum OauthError {
     InvalidScope,
     /// A role that is unknown or refused (RFC 8693, section 2.2.2).
     InvalidTarget,
+    /// A proof of possession that is missing or not good (RFC 9449, section 5).
+    InvalidDpopProof,
     /// Try again later (RFC 6749, section 4.1.2.1, used here for the same cause).
     TemporarilyUnavailable,
     /// Tollgate or a target failed (RFC 6749, section 4.1.2.1, used here for the same cause).
@@ -102,6 +108,7 @@ impl OauthError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -148,8 +155,10 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::CertificateInvalid
         | Code::CertificateUntrusted
         | Code::IdentityNotAdmitted
+        | Code::PossessionRequired
         | Code::AlertRefused
         | Code::BlockUnknown => OauthError::InvalidRequest,
+        Code::ProofMissing | Code::ProofInvalid | Code::ProofReplayed => OauthError::InvalidDpopProof,
         Code::GrantTypeUnsupported => OauthError::UnsupportedGrantType,
         Code::ScopeUnknown | Code::ScopesEmpty | Code::SessionPolicyTooLarge => OauthError::InvalidScope,
         Code::RoleUnknown
@@ -189,7 +198,8 @@ pub(super) const fn oauth_status(code: Code) -> StatusCode {
         OauthError::InvalidRequest
         | OauthError::UnsupportedGrantType
         | OauthError::InvalidScope
-        | OauthError::InvalidTarget => StatusCode::BAD_REQUEST,
+        | OauthError::InvalidTarget
+        | OauthError::InvalidDpopProof => StatusCode::BAD_REQUEST,
         OauthError::TemporarilyUnavailable | OauthError::ServerError => status(code),
     }
 }

@@ -14,7 +14,7 @@ use super::fields::{malformed, shown};
 use super::follow::LONGEST;
 use super::form::Form;
 use super::{evidence, failure::Failure};
-use crate::domain::{Operation, OperationAsk, OutcomeName, Refusal, TenantName};
+use crate::domain::{IssuerUrl, Operation, OperationAsk, OutcomeName, Refusal, TenantName};
 use crate::identity::Evidence;
 use crate::ledger::{AuditFrom, MAX_PAGE, Search};
 
@@ -47,8 +47,13 @@ impl Asked {
     ///
     /// # Errors
     /// `token_*` without a bearer; `request_malformed`, `duplicate_parameter`, `name_invalid`.
-    pub(super) fn read(parts: &Parts, source_ip: Option<IpAddr>, list: &List) -> Result<Self, Failure> {
-        let evidence = evidence::of(parts).map_err(Failure::request)?;
+    pub(super) fn read(
+        url: &IssuerUrl,
+        parts: &Parts,
+        source_ip: Option<IpAddr>,
+        list: &List,
+    ) -> Result<Self, Failure> {
+        let evidence = evidence::of(url, parts).map_err(Failure::request)?;
         let query = parts.uri.query().unwrap_or_default();
         let mut asked = Self::parse(query, list, evidence).map_err(Failure::request)?;
         asked.ask.source_ip = source_ip;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::UsedProof;
 use crate::config::{Issuer, Replay};
-use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Trust};
+use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Thumbprint, Trust};
 use crate::secret::Fingerprint;
 
 /// Normalised attributes, by name.
@@ -31,6 +32,8 @@ pub struct Caller {
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) replay: Replay,
+    pub(super) bound: Option<Thumbprint>,
+    pub(super) proof: Option<UsedProof>,
 }
 
 impl Caller {
@@ -81,6 +84,14 @@ impl Caller {
     /// The `exp` claim.
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+    /// The key that its token is bound to, which was proved.
+    pub const fn bound(&self) -> Option<Thumbprint> {
+        self.bound
+    }
+    /// The proof of that key; none of an identity that is recalled.
+    pub const fn proof(&self) -> Option<UsedProof> {
+        self.proof
     }
     /// The issuer's replay mode; off for a certificate, whose key is proved in each handshake.
     pub const fn replay(&self) -> Replay {

@@ -14,11 +14,11 @@ use super::jwks::{KeyCache, KeyError};
 use super::keys::{KeySet, VerifyingKey};
 use super::spiffe::{Authorities, BundlePlace, X509Svid};
 use super::token::{TokenError, Unverified};
-use super::{Remembered, profile, token};
+use super::{Remembered, possession, profile, token};
 use crate::clock::Clock;
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
-use crate::config::{Issuer, KeySource, SecurityEvents};
-use crate::domain::{Code, IssuerName, IssuerUrl, Refusal};
+use crate::config::{Issuer, KeySource, Possession, SecurityEvents};
+use crate::domain::{Code, IssuerName, IssuerUrl, Refusal, Thumbprint};
 use crate::net::PeerCertificate;
 
 /// How the URL of a trust domain begins.
@@ -107,12 +107,33 @@ impl Entry {
         }
     }
 
-    /// Exact comparison. Several audiences mean that others can use the token too, which an entry must accept
-    /// expressly.
+    /// Exact comparison, apart from the key that may follow. Several audiences mean that others can use the token too,
+    /// which an entry must accept expressly; beside others no key is named, or the token would be bound and not bound.
     fn is_for(&self, audiences: &[&str]) -> bool {
+        let ours = self.issuer.audience.as_str();
+        let names_key = |audience: &&str| possession::key_named(audience, ours).is_some();
         match audiences {
-            [one] => *one == self.issuer.audience,
-            several => self.issuer.audience_list && several.contains(&self.issuer.audience.as_str()),
+            [one] => *one == ours || names_key(one),
+            several => self.issuer.audience_list && several.contains(&ours) && !several.iter().any(names_key),
+        }
+    }
+
+    /// The key that a token for these audiences is bound to, if it names one.
+    pub(super) fn bound_to(&self, audiences: &[&str]) -> Result<Option<Thumbprint>, Refusal> {
+        let ours = self.issuer.audience.as_str();
+        let named = audiences.iter().find_map(|audience| possession::key_named(audience, ours));
+        match (named, self.issuer.possession) {
+            (None, Possession::Accepted | Possession::Refused) => Ok(None),
+            (None, Possession::Required) => Err(Refusal::new(
+                Code::PossessionRequired,
+                "this issuer's tokens must be bound to a key: ask for the audience with #jkt= after it",
+            )),
+            (Some(_), Possession::Refused) => {
+                Err(audience_refused("the entry takes no tokens that name a key"))
+            }
+            (Some(text), Possession::Accepted | Possession::Required) => {
+                text.parse().map(Some).map_err(|error| audience_refused(&format!("{error}")))
+            }
         }
     }
 }

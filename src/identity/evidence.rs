@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 
+use super::Proof;
 use crate::net::PeerCertificate;
 
 /// What a request shows of who asks and where it runs. Nothing of it is verified yet.
@@ -9,6 +10,8 @@ use crate::net::PeerCertificate;
 pub struct Evidence {
     /// The token that says who asks.
     pub token: Option<SecretString>,
+    /// The proof that its bearer has the key that the token is bound to, if one came.
+    pub proof: Option<Proof>,
     /// The certificate that the client proved possession of: who asks, where there is no token.
     pub certificate: Option<PeerCertificate>,
 }

@@ -168,6 +168,14 @@ fn signs(jwk: &Map<String, Value>) -> bool {
     usage && operations && !jwk.contains_key("d")
 }
 
+/// The key in a proof's header, for the one `algorithm` that the header names; never a key of an issuer.
+pub(super) fn embedded(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<VerifyingKey> {
+    if !signs(jwk) {
+        return None;
+    }
+    verifying_keys(jwk).into_iter().find(|key| key.algorithm == algorithm)
+}
+
 /// One key per algorithm that the JWK may verify; none if it is of no use.
 fn verifying_keys(jwk: &Map<String, Value>) -> Vec<VerifyingKey> {
     let text = |name| jwk.get(name).and_then(Value::as_str);

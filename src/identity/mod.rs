@@ -15,6 +15,7 @@ mod extra;
 mod fetcher;
 mod jwks;
 mod keys;
+mod possession;
 mod profile;
 mod published;
 mod spiffe;
@@ -38,6 +39,7 @@ pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
 pub use evidence::Evidence;
+pub use possession::{ALGORITHMS, BINDING, Held, Holder, Proof, UsedProof, thumbprint};
 
 use crate::clock::Clock;
 use crate::config::{Issuer, Replay};
@@ -119,14 +121,15 @@ impl Identity {
         self.entries.key_ages()
     }
 
-    /// Verifies the evidence, reads it through its issuer's profile, and admits it. A token says who asks where there is
-    /// one; else the certificate of the connection does.
+    /// Verifies the evidence, and the proof of the key that its token is bound to, reads it through its issuer's profile,
+    /// and admits it. A token says who asks where there is one; else the certificate of the connection does.
     ///
     /// # Errors
-    /// A refusal with one of the `token_*`, `certificate_*`, `issuer_*` or `identity_*` codes.
+    /// A refusal with one of the `token_*`, `proof_*`, `certificate_*`, `issuer_*` or `identity_*` codes;
+    /// `possession_required`.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
         match (&evidence.token, &evidence.certificate) {
-            (Some(token), _) => self.by_token(token.expose_secret()).await,
+            (Some(token), _) => self.by_token(token.expose_secret(), evidence.proof.as_ref()).await,
             (None, Some(certificate)) if self.entries.have_domains() => {
                 self.by_certificate(certificate).await
             }
@@ -134,15 +137,21 @@ impl Identity {
         }
     }
 
-    async fn by_token(&self, token: &str) -> Result<Caller, Refusal> {
+    async fn by_token(&self, token: &str, proof: Option<&Proof>) -> Result<Caller, Refusal> {
         let unverified = Unverified::parse(token)?;
         let entry = self.entries.select(&unverified)?;
         entry.check_form(&unverified, token)?;
+        let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
+        let pair = possession::pair(bound, proof)?;
         let key = entry.key(&unverified).await?;
-        let token = unverified.fingerprint();
+        let fingerprint = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
-        let times = times::check(&claims, &entry.issuer, self.clock.now())?;
-        Self::admit(entry, claims, times, token, entry.issuer.replay)
+        let now = self.clock.now();
+        let times = times::check(&claims, &entry.issuer, now)?;
+        // After the signature: who has no token of the issuer's makes nobody look at a proof.
+        let proof = pair.map(|(key, proof)| proof.check(key, token, now)).transpose()?;
+        let caller = Self::admit(entry, claims, times, fingerprint, entry.issuer.replay)?;
+        Ok(Caller { bound, proof, ..caller })
     }
 
     /// The certificate's own trust domain is asked, and no other; one that is not configured is asked nothing.
@@ -162,11 +171,15 @@ impl Identity {
     /// Verifies no signature: `claims` come from a decision's record that is proved to be unchanged, never from a caller.
     ///
     /// # Errors
-    /// `issuer_unknown`, `token_audience_refused`, `token_claim_invalid`, `identity_not_admitted`.
+    /// `issuer_unknown`, `token_audience_refused`, `possession_required`, `token_claim_invalid`, `identity_not_admitted`.
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
         let entry = self.entries.select_recorded(&claims)?;
+        // A certificate has no audience, and needs no other key.
+        let named = claims.contains_key("aud").then(|| token::audiences(&claims)).transpose()?;
+        let bound = named.map_or(Ok(None), |audiences| entry.bound_to(&audiences))?;
         let times = times::recall(&claims, &entry.issuer)?;
-        Self::admit(entry, claims, times, token, entry.issuer.replay)
+        let caller = Self::admit(entry, claims, times, token, entry.issuer.replay)?;
+        Ok(Caller { bound, ..caller })
     }
 
     fn admit(
@@ -197,6 +210,8 @@ impl Identity {
             issued_at: times.issued_at,
             expires_at: times.expires_at,
             replay,
+            bound: None,
+            proof: None,
             issuer: Arc::clone(issuer),
         })
     }

@@ -143,7 +143,7 @@ pub(super) fn check_event(
 }
 
 /// A time claim, or none. `1.0` is no integer here, whatever its value.
-fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TimeError> {
+pub(super) fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TimeError> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let second = value.as_i64().filter(|second| SANE.contains(second));
     second.map(Some).ok_or(TimeError::Claim(claim))

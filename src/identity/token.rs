@@ -68,6 +68,9 @@ pub(super) enum TokenError {
     /// Something else than a security event token.
     #[error("this is not a security event token")]
     NotEvent,
+    /// Something else than a proof of possession.
+    #[error("its `typ` is not dpop+jwt")]
+    NotProof,
     /// A claim that selects the issuer entry is absent or of the wrong type.
     #[error("the token's claim `{0}` is missing or of the wrong type")]
     Claim(&'static str),
@@ -117,12 +120,24 @@ impl<'a> Unverified<'a> {
         if parsed.claims.contains_key("events") { Ok(parsed) } else { Err(TokenError::NotEvent) }
     }
 
+    /// Takes a proof of possession apart (RFC 9449, section 4.2), with the public key in its header: the one kind of token
+    /// that brings its own, as it proves nothing but that its maker has the other half.
+    pub(super) fn parse_proof(token: &'a str) -> Result<(Self, Map<String, Value>), TokenError> {
+        let (signed, header, payload, signature) = split(token)?;
+        let mut members = members(&decode(header)?)?;
+        let header = Header::of(&members, check_proof_kind)?;
+        let Some(Value::Object(jwk)) = members.remove("jwk") else { return Err(TokenError::Header("jwk")) };
+        let claims = json::object(&decode(payload)?, LIMITS)
+            .map_err(|source| TokenError::Json { part: "payload", source })?;
+        Ok((Self { header, claims, signed, signature: decode(signature)? }, jwk))
+    }
+
     fn parse_kind(
         token: &'a str,
         check: fn(Option<&str>) -> Result<(), TokenError>,
     ) -> Result<Self, TokenError> {
         let (signed, header, payload, signature) = split(token)?;
-        let header = Header::read(&decode(header)?, check)?;
+        let header = Header::of(&members(&decode(header)?)?, check)?;
         let claims = json::object(&decode(payload)?, LIMITS)
             .map_err(|source| TokenError::Json { part: "payload", source })?;
         Ok(Self { header, claims, signed, signature: decode(signature)? })
@@ -228,12 +243,18 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Shape("a part is not base64url without padding"))
 }
 
+/// The members of a header.
+fn members(json: &[u8]) -> Result<Map<String, Value>, TokenError> {
+    json::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })
+}
+
 impl Header {
     /// Members not named here are ignored, among them `jwk`, `jku`, `x5u`, `x5c` and `x5t`: a key never comes from
     /// the token that it is to verify (RFC 8725, sections 2.8 and 3.10).
-    fn read(json: &[u8], check: fn(Option<&str>) -> Result<(), TokenError>) -> Result<Self, TokenError> {
-        let members =
-            json::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })?;
+    fn of(
+        members: &Map<String, Value>,
+        check: fn(Option<&str>) -> Result<(), TokenError>,
+    ) -> Result<Self, TokenError> {
         if let Some(member) = REFUSED_MEMBERS.iter().find(|member| members.contains_key(**member)) {
             return Err(TokenError::Header(member));
         }
@@ -271,6 +292,15 @@ fn check_kind(typ: Option<&str>) -> Result<(), TokenError> {
     }
 }
 
+/// Only `dpop+jwt`, written out (RFC 9449, section 4.2).
+fn check_proof_kind(typ: Option<&str>) -> Result<(), TokenError> {
+    let typ = typ.map(str::to_ascii_lowercase).unwrap_or_default();
+    match typ.strip_prefix("application/").unwrap_or(&typ) {
+        "dpop+jwt" => Ok(()),
+        _ => Err(TokenError::NotProof),
+    }
+}
+
 /// Only `secevent+jwt`, written out: what does not say what it is could be anything that the issuer signs.
 fn check_event_kind(typ: Option<&str>) -> Result<(), TokenError> {
     let typ = typ.map(str::to_ascii_lowercase).unwrap_or_default();
@@ -297,7 +327,7 @@ impl From<TokenError> for Refusal {
             TokenError::AlgorithmUnknown | TokenError::AlgorithmNotConfigured(_) => {
                 Code::TokenAlgorithmRefused
             }
-            TokenError::Kind(_) | TokenError::NotEvent => Code::TokenKindRefused,
+            TokenError::Kind(_) | TokenError::NotEvent | TokenError::NotProof => Code::TokenKindRefused,
             TokenError::Claim(_) | TokenError::Svid(_) => Code::TokenClaimInvalid,
             TokenError::Signature => Code::TokenSignatureInvalid,
         };

@@ -91,6 +91,9 @@ stores! {
     a_lost_renewal_of_what_its_target_ended_is_dead
     c_16_only_its_own_secret_renews_a_lease
     a_renewal_needs_the_record_that_it_rests_on
+    i_22_a_proof_serves_once_and_uses_up_no_token
+    i_22_a_bound_leases_secret_is_of_no_use_without_its_key
+    s_11_a_lease_that_was_unbound_or_bound_behind_the_ledgers_back_is_found
     s_11_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies
     s_11_nothing_young_or_unproven_is_pruned
     s_11_what_lives_or_is_in_force_holds_its_chain
@@ -119,6 +122,7 @@ mod forecast;
 mod heartbeats;
 mod lease_life;
 mod lists;
+mod possession;
 mod renewals;
 pub(in crate::ledger) mod retention;
 
@@ -126,6 +130,7 @@ use blocks::*;
 use forecast::*;
 use heartbeats::*;
 use lease_life::*;
+use possession::*;
 use renewals::*;
 use retention::*;
 

@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::config::{JwtTarget, LeaseTerms, PostgresPlace, Role, StorePlace, TargetKind};
 use crate::domain::{Ask, BlockId, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
-use crate::facts::testing::{ask, facts, role};
+use crate::facts::testing::{ask, bound_facts, facts, role};
+use crate::identity::testing::JobKey;
 use crate::policy::testing::grant;
 use crate::secret::LeaseSecret;
 use crate::signing::Sealer;
@@ -147,6 +148,11 @@ impl Bench {
     /// A planned grant for `token`.
     pub(super) fn planned(&self, token: &str, key: Option<&str>) -> Planned {
         plan(self.facts(token, key))
+    }
+
+    /// A planned grant for `token`, which is bound to `key` and came with the proof `id`.
+    pub(super) fn planned_bound(&self, token: &str, key: &JobKey, id: &str) -> Planned {
+        plan(bound_facts(token, key, id, self.clock.now()))
     }
 
     /// A planned grant for `token` and `ask`.

@@ -12,7 +12,7 @@ pub(super) const ROOTS: [&str; 7] =
     ["operation", "identity", "runner", "resource", "context", "declared", "history"];
 
 /// Keys with a type that never changes.
-const TYPED: [(&[&str], Kind); 22] = [
+const TYPED: [(&[&str], Kind); 23] = [
     (&["operation"], Kind::Text),
     (&["identity", "issuer"], Kind::Text),
     (&["identity", "kind"], Kind::Text),
@@ -21,6 +21,7 @@ const TYPED: [(&[&str], Kind); 22] = [
     (&["identity", "tenant"], Kind::Text),
     (&["identity", "trust"], Kind::Text),
     (&["identity", "age_seconds"], Kind::Number),
+    (&["identity", "bound"], Kind::Boolean),
     (&["identity", "repository_id"], Kind::Text),
     (&["identity", "owner_id"], Kind::Text),
     (&["identity", "ref_protected"], Kind::Boolean),

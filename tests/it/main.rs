@@ -63,6 +63,8 @@ mod policies;
 #[cfg(test)]
 mod policy_matrix;
 #[cfg(test)]
+mod possession;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod readme;

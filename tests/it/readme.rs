@@ -18,12 +18,13 @@ use blocks::{Block, Kind};
 use scenario::Scenario;
 
 /// Scenarios that need a sandbox run its blocks first.
-const SCENARIOS: [(&str, &[&str]); 7] = [
+const SCENARIOS: [(&str, &[&str]); 8] = [
     ("demo", &["demo"]),
     ("policy", &["sandbox", "policy"]),
     ("operator", &["sandbox", "operator"]),
     ("aws", &["sandbox", "aws"]),
     ("vault", &["sandbox", "vault"]),
+    ("possession", &["sandbox", "possession"]),
     ("on call", &["sandbox"]),
     ("replicas", &["sandbox", "replicas"]),
 ];
@@ -57,6 +58,11 @@ fn the_demo_and_the_token_endpoint() {
 #[test]
 fn first_policy_work() {
     scenario("policy").run();
+}
+
+#[test]
+fn a_stolen_token_is_of_no_use() {
+    scenario("possession").run();
 }
 
 #[test]

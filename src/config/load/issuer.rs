@@ -13,7 +13,9 @@ use super::source::is_pointer;
 use super::{endpoint, events, rule, spiffe};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
-use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay, Requirement, jwks};
+use crate::config::{
+    Algorithm, AttributeRule, Issuer, KeySource, Possession, Profile, Replay, Requirement, jwks,
+};
 use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Trust};
 
 /// Pairs of issuer and audience in use, with the entry that uses them.
@@ -79,6 +81,7 @@ pub(super) fn issuer(
             rule::check_name(name, reserved, RESERVED_IDENTITY_KEYS, &field);
             rule::rule(&field)
         });
+    let possession = possession(r);
     let (replay, max_age, skew) = times(r);
     let audience_list = r.flag("audience_list");
     // Broken is not absent: an issuer whose events are refused looks like one that sends none.
@@ -111,6 +114,7 @@ pub(super) fn issuer(
         tenant: tenant?,
         attributes,
         replay,
+        possession,
         max_age,
         skew,
         security_events: security_events?,
@@ -363,6 +367,17 @@ pub(super) fn tenant(r: &mut Reader<'_>, default: Option<&TenantName>) -> Option
         Some(field) => rule::tenant(&field),
         None => default.map(|name| AttributeRule::Constant(Scalar::Text(name.to_string()))),
     }
+}
+
+/// A token that names a key can be used by fewer than one that names none: unless written, both are taken.
+pub(super) fn possession(r: &mut Reader<'_>) -> Possession {
+    let words = [
+        ("accepted", Possession::Accepted),
+        ("required", Possession::Required),
+        ("refused", Possession::Refused),
+    ];
+    let expected = "\"accepted\", \"required\" or \"refused\"";
+    r.choice("possession", expected, &words).unwrap_or(Possession::Accepted)
 }
 
 pub(super) fn times(r: &mut Reader<'_>) -> (Replay, Duration, Duration) {

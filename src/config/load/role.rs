@@ -96,6 +96,8 @@ pub(super) fn role(
     let default_scopes = default_scopes(r, &scopes);
     let provider = provider::provider(r, &parts, login_roles);
     let budget = budget(r);
+    let words = [("required", true), ("accepted", false)];
+    let possession = r.choice("possession", "\"required\" or \"accepted\"", &words);
     let per_minute = r.section("limits", "{ per_minute = 30 }", per_minute).flatten();
     scope::check_all(r, &scopes);
 
@@ -115,6 +117,7 @@ pub(super) fn role(
         ttl: ttl?,
         lease,
         policies,
+        possession_required: possession.unwrap_or(false),
         declared,
         sources,
         provider: provider?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::audience::Audience;
-use super::issuer::{Taken, require, tenant, times, trust_word};
+use super::issuer::{Taken, possession, require, tenant, times, trust_word};
 use super::known::Known;
 use super::{Around, bundle, endpoint, rule};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
@@ -78,6 +78,7 @@ pub(super) fn spiffe(
         require,
         tenant: tenant?,
         attributes,
+        possession: possession(r),
         replay,
         max_age,
         skew,

@@ -26,6 +26,9 @@ impl Apply for Authorise {
         if let Some((token, _)) = &self.replay {
             needs.replay(token);
         }
+        if let Some((proof, _)) = &self.proof {
+            needs.replay(proof);
+        }
         if let Some(idempotency) = &self.idempotency {
             needs.attempt(&idempotency.key);
         }
@@ -42,6 +45,12 @@ impl Apply for Authorise {
         let before = self.idempotency.as_ref().and_then(|idempotency| Before::of(batch, idempotency));
         if before.as_ref().is_some_and(|before| !before.same_request) {
             return Ok(Authorisation::IdempotencyConflict);
+        }
+        // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
+        if let Some((proof, expires)) = &self.proof
+            && !claim_token(&self.row, batch, proof, *expires, None)
+        {
+            return Ok(Authorisation::ProofReplayed);
         }
         if let Some((token, expires)) = &self.replay
             && !claim_token(&self.row, batch, token, *expires, before.as_ref())
@@ -65,7 +74,7 @@ impl Apply for Authorise {
     }
 }
 
-/// Takes the token for this role, once. Only a retry of the very decision that took it may take it again.
+/// Takes the token for this role, or the proof, once. Only a retry of the very decision that took it may take it again.
 fn claim_token(
     row: &DecisionRow,
     batch: &mut Batch,
@@ -227,6 +236,7 @@ fn insert_lease(new: &Lease, batch: &mut Batch) {
         issued_at: new.issued_at,
         dies_at: new.dies_at.as_millisecond(),
         revocable: new.revocable.into(),
+        bound_to: new.bound_to.map(|key| *key.as_bytes()),
         end_asked_at: None,
         ended_at: None,
         end_how: None,
@@ -240,6 +250,7 @@ fn insert_lease(new: &Lease, batch: &mut Batch) {
         issued_at: lease.issued_at,
         dies_at: lease.dies_at,
         revocable: lease.revocable,
+        bound_to: lease.bound_to.as_ref().map(<[u8; 32]>::as_slice),
     };
     let (kind, subject, payload) = (Kind::Leased, columns.id, columns.payload());
     batch.append(Entry { kind, tenant: &new.tenant, subject, payload, body: None }, || About::Lease {

@@ -30,6 +30,12 @@ impl Apply for Authorise {
         if before.as_ref().is_some_and(|before| !before.same_request) {
             return Ok(Authorisation::IdempotencyConflict);
         }
+        // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
+        if let Some((proof, expires)) = &self.proof
+            && !self.claim_token(batch, proof, *expires, None)?
+        {
+            return Ok(Authorisation::ProofReplayed);
+        }
         if let Some((token, expires)) = &self.replay
             && !self.claim_token(batch, token, *expires, before.as_ref())?
         {
@@ -53,7 +59,7 @@ impl Apply for Authorise {
 }
 
 impl Authorise {
-    /// Takes the token for this role, once. Only a retry of the very decision that took it may take it again.
+    /// Takes the token for this role, or the proof, once. Only a retry of the very decision that took it may take it again.
     fn claim_token(
         &self,
         batch: &Batch<'_>,
@@ -217,11 +223,12 @@ impl Lease {
             issued_at: self.issued_at,
             dies_at: self.dies_at.as_millisecond(),
             revocable: self.revocable.into(),
+            bound_to: self.bound_to.as_ref().map(|key| key.as_bytes().as_slice()),
         };
         batch
             .sql(
-                "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable, bound_to)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 columns.id,
@@ -231,6 +238,7 @@ impl Lease {
                 columns.issued_at,
                 columns.dies_at,
                 columns.revocable,
+                columns.bound_to,
             ])?;
         let (kind, subject, payload) = (Kind::Leased, columns.id, columns.payload());
         batch.append(&Entry { kind, tenant: &self.tenant, subject, payload, body: None }, || About::Lease {

@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 
 use crate::config::StorePlace;
 use crate::domain::{Code, DecisionId, Prolonged, Refusal};
+use crate::identity::testing::JobKey;
 use crate::ledger::conformance::retention::prune;
 use crate::ledger::testing::{Bench, noon, sealer};
 use crate::ledger::{EndHow, FindingKind, Reader, Refused, Report};
@@ -63,6 +64,9 @@ pub(in crate::ledger) async fn act(bench: &Bench, name: &str) {
     };
     let print = crate::secret::Fingerprint::of(name.as_bytes());
     bench.ledger.set_revision(print, print).await.unwrap();
+    let bound = bench.planned_bound(&format!("{name} 6"), &JobKey::new(), name);
+    let bound = bench.ledger.authorise(bound).await.unwrap();
+    bench.ledger.lease(bound, bench.minted()).await.unwrap();
     let ended = lease(format!("{name} 1"), None).await;
     bench.end_by_holder(&ended, EndHow::AtTarget).await;
     let asked = lease(format!("{name} 2"), None).await;
@@ -215,7 +219,7 @@ async fn s_11_deletions_swaps_and_insertions_are_named() {
 
     let forged = run(
         "INSERT INTO leases SELECT randomblob(16), tenant, decision, secret, issued_at, dies_at, revocable,
-         NULL, NULL, NULL, NULL FROM leases LIMIT 1",
+         NULL, NULL, NULL, NULL, NULL FROM leases LIMIT 1",
     );
     assert!(
         forged.findings.iter().any(|finding| finding.kind == FindingKind::Inserted),

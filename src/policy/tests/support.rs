@@ -93,6 +93,7 @@ pub(in crate::policy) fn role(packages: &[&str]) -> Role {
         budget: RoleBudget::Ordinary,
         per_minute: None,
         policies: packages.iter().map(|name| name.parse().unwrap()).collect(),
+        possession_required: false,
         sources: vec!["commits".into()],
         ..facts::testing::role()
     }
@@ -187,7 +188,7 @@ pub(in crate::policy) fn rich_input() -> Value {
         "operation": "mint",
         "identity": {
             "issuer": "https://issuer.example", "kind": "github", "subject": "repo:acme/shop",
-            "principal": "github:repository:1234", "tenant": "default", "trust": "trusted", "age_seconds": 5,
+            "principal": "github:repository:1234", "tenant": "default", "trust": "trusted", "age_seconds": 5, "bound": false,
             "role": "ci", "on_call": true, "repository": "acme/shop", "repository_id": "1234",
             "owner_id": "65", "ref_protected": true, "branch": "main", "environment": "production",
             "event": "push", "actor": "kim", "claims": {"sub": "repo:acme/shop", "run_attempt": "1"},
