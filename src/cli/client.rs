@@ -56,6 +56,20 @@ pub(super) struct AskBody {
     pub(super) dry_run: bool,
 }
 
+/// What is shown of who asks and where it runs.
+pub(super) struct Shown {
+    /// The job's token.
+    pub(super) token: SecretString,
+    /// The runner's, if it proves itself.
+    pub(super) actor: Option<SecretString>,
+}
+
+impl From<SecretString> for Shown {
+    fn from(token: SecretString) -> Self {
+        Self { token, actor: None }
+    }
+}
+
 /// The part of the answer that the commands use.
 #[derive(Deserialize)]
 pub(super) struct Granted {
@@ -157,31 +171,33 @@ impl Broker {
     /// Asks once for a credential.
     pub(super) async fn exchange(
         &self,
-        token: &SecretString,
+        shown: &Shown,
         ask: &AskBody,
         idempotency_key: &str,
     ) -> Result<Granted, Attempt> {
-        let answer = self.post_ask(token, ask, idempotency_key).await?;
+        let answer = self.post_ask(shown, ask, idempotency_key).await?;
         parse(&answer)
     }
 
     /// Asks what would be decided.
-    pub(super) async fn dry_run(
-        &self,
-        token: &SecretString,
-        ask: &AskBody,
-    ) -> Result<serde_json::Value, Attempt> {
-        let answer = self.post_ask(token, ask, &new_idempotency_key()).await?;
+    pub(super) async fn dry_run(&self, shown: &Shown, ask: &AskBody) -> Result<serde_json::Value, Attempt> {
+        let answer = self.post_ask(shown, ask, &new_idempotency_key()).await?;
         parse(&answer)
     }
 
-    async fn post_ask(&self, token: &SecretString, ask: &AskBody, key: &str) -> Result<Response, Attempt> {
+    async fn post_ask(&self, shown: &Shown, ask: &AskBody, key: &str) -> Result<Response, Attempt> {
         let failed = |error: String| Attempt::Unavailable(Failure::new(Status::Failed, error));
         let request = Request::post_json(self.url("v1/credentials")?, ask)
             .map_err(|error| failed(error.to_string()))?
             .header("idempotency-key", key)
             .map_err(|error| failed(error.to_string()))?;
-        self.send(bearer(request, token)?).await
+        self.send(beside(bearer(request, &shown.token)?, shown.actor.as_ref())?).await
+    }
+
+    /// What the broker sees in these tokens.
+    pub(super) async fn whoami(&self, shown: &Shown) -> Result<serde_json::Value, Attempt> {
+        let request = bearer(Request::get(self.url("v1/whoami")?), &shown.token)?;
+        parse(&self.send(beside(request, shown.actor.as_ref())?).await?)
     }
 
     /// Reads a JSON document with `token` as proof.
@@ -214,19 +230,28 @@ impl Broker {
 
     /// Says that the holder of a lease is there.
     pub(super) async fn beat(&self, lease: &LeaseAnswer) -> Result<(), Attempt> {
-        self.post_lease(lease, "heartbeat").await.map(drop)
+        self.post_lease(lease, "heartbeat", None).await.map(drop)
     }
 
-    /// Renews a lease; returns when it dies now.
-    pub(super) async fn renew(&self, lease: &LeaseAnswer) -> Result<Timestamp, Attempt> {
-        let answer: RenewedAnswer = parse(&self.post_lease(lease, "renew").await?)?;
+    /// Renews a lease, for a runner that proves itself again by `actor`; returns when it dies now.
+    pub(super) async fn renew(
+        &self,
+        lease: &LeaseAnswer,
+        actor: Option<&SecretString>,
+    ) -> Result<Timestamp, Attempt> {
+        let answer: RenewedAnswer = parse(&self.post_lease(lease, "renew", actor).await?)?;
         Ok(answer.lease.dies_at)
     }
 
-    async fn post_lease(&self, lease: &LeaseAnswer, what: &str) -> Result<Response, Attempt> {
+    async fn post_lease(
+        &self,
+        lease: &LeaseAnswer,
+        what: &str,
+        actor: Option<&SecretString>,
+    ) -> Result<Response, Attempt> {
         let url = self.url(&format!("v1/leases/{}/{what}", lease.id))?;
         let request = Request { method: http::Method::POST, ..Request::get(url) };
-        self.send(bearer(request, &lease.secret)?).await
+        self.send(beside(bearer(request, &lease.secret)?, actor)?).await
     }
 
     fn url(&self, path: &str) -> Result<Url, Attempt> {
@@ -263,6 +288,14 @@ pub(super) fn bearer(request: Request, token: &SecretString) -> Result<Request, 
     request
         .header("authorization", value.expose_secret())
         .map_err(|_| Failure::new(Status::Usage, "the token holds characters that no token has"))
+}
+
+/// `request` with the token of the runner, if it proves itself.
+fn beside(request: Request, actor: Option<&SecretString>) -> Result<Request, Failure> {
+    let Some(actor) = actor else { return Ok(request) };
+    request
+        .header("tollgate-actor-token", actor.expose_secret())
+        .map_err(|_| Failure::new(Status::Usage, "the runner's token holds characters that no token has"))
 }
 
 impl From<Failure> for Attempt {

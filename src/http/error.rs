@@ -33,8 +33,14 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::ActorRefused
         | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
+        | Code::RunnerNotIdentity
+        | Code::RunnerMissing
+        | Code::RunnerUnwanted
+        | Code::RunnerTenantDiffers
+        | Code::RunnerDiffers
         | Code::TargetNotMapped
         | Code::PolicyDenied
         | Code::NotAllowed
@@ -144,6 +150,12 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
         | Code::IdentityNotAdmitted
+        | Code::ActorRefused
+        | Code::RunnerNotIdentity
+        | Code::RunnerMissing
+        | Code::RunnerUnwanted
+        | Code::RunnerTenantDiffers
+        | Code::RunnerDiffers
         | Code::AlertRefused
         | Code::BlockUnknown => OauthError::InvalidRequest,
         Code::GrantTypeUnsupported => OauthError::UnsupportedGrantType,

@@ -45,6 +45,12 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::ActorRefused
+        | Code::RunnerNotIdentity
+        | Code::RunnerMissing
+        | Code::RunnerUnwanted
+        | Code::RunnerTenantDiffers
+        | Code::RunnerDiffers
         | Code::IssuerUnavailable
         | Code::ScopeUnknown
         | Code::DeclaredKeyRefused

@@ -15,6 +15,7 @@ mod extra;
 mod jwks;
 mod keys;
 mod profile;
+mod runner;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 pub use caller::{Attributes, Caller};
@@ -35,6 +36,7 @@ pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
 pub use evidence::Evidence;
+pub use runner::Runner;
 
 use crate::clock::Clock;
 use crate::config::Issuer;
@@ -117,10 +119,20 @@ impl Identity {
     /// Verifies the evidence's token, reads it through its issuer's profile, and admits it.
     ///
     /// # Errors
-    /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes.
+    /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes; `runner_not_identity`.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
-        let unverified = Unverified::parse(evidence.token.expose_secret())?;
+        self.verify(&evidence.token, runner::identities_only).await
+    }
+
+    /// Who `token` is about, if `fits` lets its entry vouch for that; nobody is asked before.
+    async fn verify(
+        &self,
+        token: &SecretString,
+        fits: fn(&Issuer) -> Result<(), Refusal>,
+    ) -> Result<Caller, Refusal> {
+        let unverified = Unverified::parse(token.expose_secret())?;
         let entry = self.entries.select(&unverified)?;
+        fits(&entry.issuer)?;
         let key = entry.key(&unverified).await?;
         let token = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
@@ -134,9 +146,10 @@ impl Identity {
     /// Verifies no signature: `claims` come from a decision's record that is proved to be unchanged, never from a caller.
     ///
     /// # Errors
-    /// `issuer_unknown`, `token_audience_refused`, `token_claim_invalid`, `identity_not_admitted`.
+    /// `issuer_unknown`, `token_audience_refused`, `token_claim_invalid`, `identity_not_admitted`, `runner_not_identity`.
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
         let entry = self.entries.select_by(token::issuer(&claims)?, &token::audiences(&claims)?)?;
+        runner::identities_only(&entry.issuer)?;
         let times = times::recall(&claims)?;
         Self::admit(entry, claims, times, token)
     }

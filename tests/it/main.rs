@@ -77,6 +77,8 @@ mod replay;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod runners;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod secrets;

@@ -84,7 +84,7 @@ impl Walk {
             dry_run: false,
         };
         let token = self.token(claims).await?;
-        Ok(self.broker.exchange(&token, &body, &new_idempotency_key()).await)
+        Ok(self.broker.exchange(&token.into(), &body, &new_idempotency_key()).await)
     }
 
     async fn who(&mut self) -> Result<(), Failure> {

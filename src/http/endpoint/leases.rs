@@ -16,7 +16,6 @@ use serde::Serialize;
 use super::id;
 use crate::broker::{LeaseView, NotRenewed, RenewalTerms, Wish};
 use crate::domain::{Code, LeaseId, Prolonged, Refusal, Ttl};
-use crate::http::Context;
 use crate::http::answer::{CredentialAnswer, GrantAnswer, LastKnown, LeaseAnswer, json, note};
 use crate::http::bearer::{self, LeaseProof};
 use crate::http::body::{self, MediaType};
@@ -24,6 +23,7 @@ use crate::http::failure::Failure;
 use crate::http::fields::Fields;
 use crate::http::json::object;
 use crate::http::observe::Noted;
+use crate::http::{Context, evidence};
 use crate::ledger::{LeaseEntry, LeaseStatus};
 use crate::secret::LeaseSecret;
 
@@ -94,7 +94,8 @@ pub(super) async fn renew(
     } else {
         None
     };
-    let wish = Wish { ttl, source_ip, trace_parent: context.trace_parent(&parts) };
+    let actor = evidence::actor(&parts.headers).map_err(Failure::request)?;
+    let wish = Wish { ttl, actor, source_ip, trace_parent: context.trace_parent(&parts) };
     let renewed = context.broker.renew_lease(id, &secret, wish).await;
     let renewed = renewed.map_err(|refused| match refused {
         NotRenewed::Refused(refusal) => Failure::refused(refusal, context.denials()),

@@ -30,16 +30,17 @@ impl Apply for Authorise {
         if before.as_ref().is_some_and(|before| !before.same_request) {
             return Ok(Authorisation::IdempotencyConflict);
         }
-        if let Some((token, expires)) = &self.replay
-            && !self.claim_token(batch, token, *expires, before.as_ref())?
-        {
-            return Ok(Authorisation::Replayed);
+        for (token, _) in &self.replay {
+            if !is_free(batch, token, before.as_ref())? {
+                return Ok(Authorisation::Replayed);
+            }
         }
         if let Some(lease) = self.renews
             && !super::renewals::goes_on(batch, lease)?
         {
             return Ok(Authorisation::LeaseOver);
         }
+        self.claim_tokens(batch)?;
         self.insert(batch)?;
         if let Some(idempotency) = &self.idempotency {
             self.remember_attempt(batch, idempotency, before.as_ref())?;
@@ -53,29 +54,16 @@ impl Apply for Authorise {
 }
 
 impl Authorise {
-    /// Takes the token for this role, once. Only a retry of the very decision that took it may take it again.
-    fn claim_token(
-        &self,
-        batch: &Batch<'_>,
-        token: &Fingerprint,
-        expires: i64,
-        before: Option<&Attempt>,
-    ) -> rusqlite::Result<bool> {
-        let holder: Option<([u8; 16], i64)> = batch
-            .sql("SELECT decision, expires FROM replay WHERE key = ?1")?
-            .query_row([token.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let free = holder.is_none_or(|(decision, expires)| {
-            expires <= batch.now() || before.is_some_and(|before| before.decision == decision)
-        });
-        if free {
+    /// Takes every token for this role.
+    fn claim_tokens(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        for (token, expires) in &self.replay {
             batch
                 .sql(
                     "INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
         }
-        Ok(free)
+        Ok(())
     }
 
     fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
@@ -113,6 +101,17 @@ impl Authorise {
             ])?;
         Ok(())
     }
+}
+
+/// True if nobody took the token for this role. Only a retry of the very decision that took it may take it again.
+fn is_free(batch: &Batch<'_>, token: &Fingerprint, before: Option<&Attempt>) -> rusqlite::Result<bool> {
+    let holder: Option<([u8; 16], i64)> = batch
+        .sql("SELECT decision, expires FROM replay WHERE key = ?1")?
+        .query_row([token.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(holder.is_none_or(|(decision, expires)| {
+        expires <= batch.now() || before.is_some_and(|before| before.decision == decision)
+    }))
 }
 
 /// The attempt that holds an idempotency key.
