@@ -71,7 +71,17 @@ pub(super) fn write(folder: &Path, url: &str, issuer: &str) -> Result<(), DemoEr
         );
         put(folder, &format!("config/issuers/{profile}.toml"), &text)?;
     }
+    put(folder, "config/issuers/runners.toml", &runners(url, issuer))?;
     Ok(())
+}
+
+/// The same issuer's entry for runners: pods of the imitated cluster, all of one pool.
+fn runners(url: &str, issuer: &str) -> String {
+    format!(
+        "issuer = \"{issuer}\"\nprofile = \"kubernetes\"\naudience = \"{url}/runner\"\ntenant = \"default\"\n\
+         insecure_loopback = true\n\n[attributes]\nregion = \"eu-central-1\"\npool = \"deploy\"\n\n\
+         [runner]\nattributes = {{ id = \"pod_uid\", pool = \"pool\", region = \"region\" }}\n"
+    )
 }
 
 /// The demo's `tollgate.toml`: a fresh key-encryption key, a store in the folder, and the shipped `[sources]`.

@@ -58,7 +58,7 @@ pub(super) fn issuer(
         name == "subject" || reserved.contains(&name) || attributes.keys().any(|own| own.as_str() == name)
     };
     let runner = runner::of_issuer(r, given);
-    if let (Some(Some(rules)), Some(Some(_))) = (&runner, &security_events) {
+    if let (Ok(Some(rules)), Some(Some(_))) = (&runner, &security_events) {
         runner::check_events(r, rules);
     }
 
@@ -89,7 +89,7 @@ pub(super) fn issuer(
         max_age,
         skew,
         security_events: security_events?,
-        runner: runner?,
+        runner: runner.ok()?,
         ca_file,
         allow_networks,
         insecure_loopback,

@@ -13,13 +13,19 @@ const EXPECTED: &str = "a table with `attributes`, such as { id = \"pod_uid\" }"
 /// The member that every runner has.
 const ID: &str = "id";
 
-/// Reads `[runner]` of an issuer, if it is written; `given` tells whether its identities have an attribute. Broken is not
-/// absent: the entry would vouch for identities instead.
-pub(super) fn of_issuer(r: &mut Reader<'_>, given: impl Fn(&str) -> bool) -> Option<Option<RunnerRules>> {
-    match r.get("runner", EXPECTED) {
-        Some(field) => field.table(|r| rules(r, given)).flatten().map(Some),
-        None => Some(None),
-    }
+/// A table that was refused. Broken is not absent: its entry would vouch for identities instead.
+pub(super) struct Broken;
+
+/// Reads `[runner]` of an issuer, if it is written; `given` tells whether its identities have an attribute.
+///
+/// # Errors
+/// [`Broken`], reported.
+pub(super) fn of_issuer(
+    r: &mut Reader<'_>,
+    given: impl Fn(&str) -> bool,
+) -> Result<Option<RunnerRules>, Broken> {
+    let Some(field) = r.get("runner", EXPECTED) else { return Ok(None) };
+    field.table(|r| rules(r, given)).flatten().map(Some).ok_or(Broken)
 }
 
 /// Refuses security events of an entry for runners alone.
