@@ -10,9 +10,13 @@ pub fn of<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     successors(Some(error), |error| (*error).source())
 }
 
-/// `error` and its causes as one text, parted by colons.
+/// `error` and its causes as one text, parted by colons. Libraries that tell a cause themselves do not have it told again.
 pub fn in_full(error: &(dyn Error + 'static)) -> String {
-    of(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    of(error).map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.ends_with(&cause) => told,
+        before => format!("{before}: {cause}"),
+    })
 }
 
 #[cfg(test)]
@@ -22,6 +26,15 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("the file cannot be read")]
     struct Outer(#[source] std::fmt::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading failed: {0}")]
+    struct Library(#[source] std::fmt::Error);
+
+    #[test]
+    fn tells_no_cause_again_that_an_error_told_itself() {
+        assert_eq!(in_full(&Library(std::fmt::Error)), Library(std::fmt::Error).to_string());
+    }
 
     #[test]
     fn tells_every_cause_once() {

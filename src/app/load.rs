@@ -192,6 +192,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("audit", (new.audit.stdout, &new.audit.file) == (old.audit.stdout, &old.audit.file)),
         ("blocks", new.blocks == old.blocks),
         ("telemetry.otlp", otlp(new) == otlp(old)),
+        ("telemetry.exemplars", new.telemetry.exemplars == old.telemetry.exemplars),
         ("audit.sinks", sinks(new) == sinks(old)),
         ("limits (all but policy_timeout)", limits(&new.limits) == limits(&old.limits)),
     ];

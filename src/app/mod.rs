@@ -28,12 +28,13 @@ pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Limits, Problems, Settings};
+use crate::config::{Config, Limits, Problems};
 use crate::http;
 use crate::ledger::{Ledger, RunningSinks, Sinks};
+use crate::net::{ClientAuthorities, PossessionOnly};
 use crate::secret::Fingerprint;
 use crate::signing::{Kms, SigningError};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Exposition, Metrics};
 use keys::Keys;
 
 /// Where a server's configuration comes from.
@@ -93,7 +94,7 @@ impl App {
         let keys = Keys::open(Arc::clone(&ledger), sealer, kms, clock.clone()).await?;
         let limits = settings.limits.clone();
         let (listen, operations_listen) = (settings.server.listen, settings.server.operations_listen);
-        let tls = tls(settings, &clock)?.map(Arc::new);
+        let tls = tls(&checked.config, &clock)?.map(Arc::new);
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
         let trust_traceparent = settings.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.trust_traceparent);
@@ -111,7 +112,10 @@ impl App {
         let context = Arc::new(http::Context {
             broker: Arc::clone(&broker),
             keyring: keys.shared(),
-            metrics: Arc::new(move || metrics.as_ref().map(Metrics::render).unwrap_or_default()),
+            metrics: Arc::new(move |open| match &metrics {
+                Some(metrics) => metrics.expose(open),
+                None => Exposition::plain(String::new()),
+            }),
             url,
             followers: http::Followers::new(&limits),
             limits,
@@ -159,10 +163,16 @@ impl App {
     }
 }
 
-/// TLS of the listeners, if it is configured.
-fn tls(settings: &Settings, clock: &Clock) -> Result<Option<http::Tls>, http::TlsError> {
-    let load = |tls| http::Tls::load(tls, settings.client_authorities(), clock);
-    settings.server.tls.as_ref().map(load).transpose()
+/// TLS of the listeners, if it is configured. Where SVIDs are identities, every certificate gets through the handshake:
+/// the bundles of now are looked at per request.
+fn tls(config: &Config, clock: &Clock) -> Result<Option<http::Tls>, http::TlsError> {
+    let settings = &config.settings;
+    let clients = if config.asks_for_svids() {
+        Some(PossessionOnly::verifier())
+    } else {
+        ClientAuthorities::of_handshake(settings.client_authorities())
+    };
+    settings.server.tls.as_ref().map(|tls| http::Tls::load(tls, clients, clock)).transpose()
 }
 
 /// Binds what the settings name; serves nothing yet.
@@ -227,7 +237,7 @@ impl Core {
         let loaded = load::build(checked, &keyring, &self.ledger, &self.clock, Some(&previous))
             .map_err(|error| load::as_problem(&error))?;
         let revision = loaded.config.revision;
-        let certificate = tls(&loaded.config.settings, &self.clock);
+        let certificate = tls(&loaded.config, &self.clock);
         let certificate = certificate.map_err(|error| load::as_problem(&error.into()))?;
         // Recorded first: a decision under a configuration that the chain does not name could not be explained.
         self.ledger

@@ -13,10 +13,9 @@ use crate::config::Role;
 use crate::domain::{
     Code, DecisionId, IssuerName, LeaseId, Operation, OperationAsk, Reason, Refusal, RoleName, ScopeName, Ttl,
 };
-use crate::identity::{Caller, Evidence, Runner};
+use crate::identity::{Caller, Evidence, Held, Holder, Runner};
 use crate::lease;
 use crate::ledger::{Claim, DecisionRecord, Ending, LeaseStatus, ToEnd};
-use crate::secret::LeaseSecret;
 
 /// A verified identity and the roles that it may see.
 #[derive(Debug)]
@@ -127,9 +126,13 @@ impl Broker {
     /// The state of a lease, for the holder of its secret.
     ///
     /// # Errors
-    /// `lease_unknown`, for an unknown lease and a wrong secret alike; `rate_limited`; `store_unavailable`.
-    pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseView, Refusal> {
-        let status = self.ledger.lease_status(id, secret).await?;
+    /// `lease_unknown`, for an unknown lease and a wrong secret alike; `proof_*`; `rate_limited`; `store_unavailable`.
+    pub async fn lease_status(
+        &self,
+        id: LeaseId,
+        holder: impl Into<Holder<'_>>,
+    ) -> Result<LeaseView, Refusal> {
+        let status = self.ledger.lease_status(id, holder).await?;
         self.limiter.lease(id)?;
         Ok(self.view(status))
     }
@@ -138,11 +141,11 @@ impl Broker {
     /// an exchange; ending it again changes nothing, and one that another worker is ending is answered as it stands.
     ///
     /// # Errors
-    /// `lease_unknown`; `rate_limited`; `store_unavailable`; a `provider_*` code if the target did not confirm, which leaves the lease
+    /// `lease_unknown`; `proof_*`; `rate_limited`; `store_unavailable`; a `provider_*` code if the target did not confirm, which leaves the lease
     /// marked, and the sweep tries again.
-    pub async fn end_lease(self: &Arc<Self>, id: LeaseId, secret: LeaseSecret) -> Result<LeaseView, Refusal> {
+    pub async fn end_lease(self: &Arc<Self>, id: LeaseId, held: Held) -> Result<LeaseView, Refusal> {
         let broker = Arc::clone(self);
-        let ending = async move { broker.end(id, &secret).await };
+        let ending = async move { broker.end(id, &held).await };
         let ended = self.in_flight.spawn(ending).await.unwrap_or_else(|failed| {
             tracing::error!(lease = %id, %failed, "ending a lease did not run to its end");
             Err(Refusal::new(Code::Internal, "ending the lease failed"))
@@ -150,8 +153,8 @@ impl Broker {
         ended.map(|status| self.view(status))
     }
 
-    async fn end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
-        match self.ledger.begin_end(id, secret).await? {
+    async fn end(&self, id: LeaseId, held: &Held) -> Result<LeaseStatus, Refusal> {
+        match self.ledger.begin_end(id, held).await? {
             Ending::Settled(status) | Ending::Busy(status) => return Ok(status),
             Ending::ToEnd(to_end, claim) => {
                 // Marked it is; who asks again and again makes the target hear of it no more often than this.
@@ -162,7 +165,7 @@ impl Broker {
                 self.end_at_target(to_end, claim).await?;
             }
         }
-        self.ledger.lease_status(id, secret).await
+        self.ledger.ended_status(id).await
     }
 
     /// Ends a marked lease at its target, and records that.

@@ -12,10 +12,9 @@ use super::{Broker, Denied, Loaded, new_decision};
 use crate::clock::random_bytes;
 use crate::config::Role;
 use crate::domain::{Ask, Code, DecisionId, LeaseId, Refusal, Renewal, TraceParent, Ttl};
-use crate::identity::Runner;
+use crate::identity::{Holder, Runner};
 use crate::ledger::{AskedFor, LeaseStatus, Planned, Refused, Renewable, Renewed, RunnerId};
 use crate::policy::{Decision, Grant};
-use crate::secret::LeaseSecret;
 use crate::telemetry::{self, Step};
 
 /// From the decision to the moment from which a target counts the new life, at most: what a renewal leaves of a session,
@@ -83,14 +82,14 @@ impl Broker {
     /// verified, and on the runner that was proved then, which proves itself again. Runs to its end like an exchange.
     ///
     /// # Errors
-    /// `lease_unknown`, `lease_ended`, `lease_not_renewable`, `rate_limited`; or a recorded denial.
+    /// `lease_unknown`, `proof_*`, `lease_ended`, `lease_not_renewable`, `rate_limited`; or a recorded denial.
     pub async fn renew_lease(
         self: &Arc<Self>,
         id: LeaseId,
-        secret: &LeaseSecret,
+        holder: impl Into<Holder<'_>>,
         wish: Wish,
     ) -> Result<Renewed, NotRenewed> {
-        let first = self.ledger.renewable(id, secret).await?;
+        let first = self.ledger.renewable(id, holder).await?;
         self.limiter.lease(id)?;
         let loaded = self.loaded();
         let ask = self.ask_again(&loaded, &first, &wish)?;
@@ -118,9 +117,9 @@ impl Broker {
     /// Hears of a lease.
     ///
     /// # Errors
-    /// `lease_unknown`, `lease_ended`, `rate_limited`, `store_unavailable`.
-    pub async fn beat_lease(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseView, Refusal> {
-        let status = self.ledger.beat(id, secret).await?;
+    /// `lease_unknown`, `proof_*`, `lease_ended`, `rate_limited`, `store_unavailable`.
+    pub async fn beat_lease(&self, id: LeaseId, holder: impl Into<Holder<'_>>) -> Result<LeaseView, Refusal> {
+        let status = self.ledger.beat(id, holder).await?;
         // It was heard: whoever beats too often loses no lease by it.
         self.limiter.lease(id)?;
         Ok(self.view(status))

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
 
-use super::client::{AskBody, Attempt, Broker, Granted, Shown, new_idempotency_key, pause};
+use super::client::{AskBody, Attempt, Broker, Granted, new_idempotency_key, pause};
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
+use super::possession::{Bind, JobKey, Shown};
 use super::token::TokenSource;
 use crate::domain::{FactKey, RoleName, Scalar, ScopeName, Ttl};
 
@@ -26,6 +28,9 @@ pub(super) struct Connection {
     /// Where the identity token comes from: auto, github, gitlab, kubernetes, `file:PATH`, `env:NAME` or `command:LINE`.
     #[arg(long, env = "TOLLGATE_TOKEN_FROM", value_name = "SOURCE", default_value = "auto")]
     token_from: TokenSource,
+    /// Bind the token to a key that only this process has (RFC 9449), so that a stolen token is of no use.
+    #[arg(long, env = "TOLLGATE_BIND", value_enum, default_value = "auto")]
+    bind: Bind,
 }
 
 /// Where the runner's own token comes from.
@@ -53,19 +58,40 @@ impl ActorArgs {
 
 impl Connection {
     /// Of arguments that a command takes by other rules.
-    pub(super) const fn new(url: String, audience: Option<String>, token_from: TokenSource) -> Self {
-        Self { url, audience, token_from }
+    pub(super) const fn new(
+        url: String,
+        audience: Option<String>,
+        token_from: TokenSource,
+        bind: Bind,
+    ) -> Self {
+        Self { url, audience, token_from, bind }
     }
 
     /// Gets fresh tokens of the job and of the runner.
     pub(super) async fn shown(&self, actor: &ActorArgs) -> Result<Shown, Failure> {
-        Ok(Shown { token: self.token().await?, actor: actor.token(&self.url).await? })
+        Ok(Shown { actor: actor.token(&self.url).await?, ..self.token().await? })
     }
 
-    /// Gets a fresh identity token.
-    pub(super) async fn token(&self) -> Result<SecretString, Failure> {
+    /// Gets a fresh identity token, bound to a fresh key if it can be.
+    pub(super) async fn token(&self) -> Result<Shown, Failure> {
         let audience = self.audience.as_deref().unwrap_or(self.url.trim_end_matches('/'));
-        self.token_from.token(audience).await
+        let binds = match self.bind {
+            Bind::Always => true,
+            Bind::Auto => self.token_from.takes_any_audience(),
+            Bind::Never => false,
+        };
+        if !binds {
+            return self.token_from.token(audience).await.map(Shown::from);
+        }
+        let key = JobKey::generate()?;
+        let secret = self.token_from.token(&key.bind(audience)).await?;
+        if key.is_named_by(&secret, audience) {
+            return Ok(Shown { key: Some(Arc::new(key)), ..secret.into() });
+        }
+        let hint =
+            "a command gets the audience to ask for in TOLLGATE_AUDIENCE; --bind never does without a key";
+        Err(Failure::new(Status::Usage, "the token that came is not for the audience that names the key")
+            .with_hint(hint))
     }
 }
 

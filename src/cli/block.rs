@@ -12,7 +12,7 @@ use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::reload::ask;
 use super::source::SourceArgs;
-use crate::app::{AdminAnswer, AdminRequest, BlockAnswer, BlockRequest, admin_socket};
+use crate::app::{AdminAnswer, AdminRequest, BlockAnswer, BlockRequest};
 use crate::domain::{BlockId, BlockReason, BlockSubject, BlockTime, TenantName};
 use crate::ledger::{Affected, Block, Fate, Toll};
 
@@ -38,7 +38,7 @@ pub(super) struct BlockArgs {
     #[command(flatten)]
     source: SourceArgs,
     /// The broker's socket, for when its configuration does not load.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -56,7 +56,7 @@ enum Command {
     },
     /// Lift a block. What it ended stays ended.
     Lift {
-        /// The block's id.
+        /// The block's id, as `block list` shows it.
         id: BlockId,
     },
     /// Show what is dead, what dies by itself and when, and what nobody knows.
@@ -91,7 +91,7 @@ struct AddArgs {
 pub(super) async fn run(args: BlockArgs, output: Output) -> Result<(), Failure> {
     let socket = match args.socket {
         Some(socket) => socket,
-        None => admin_socket(&args.source.checked()?.config.settings),
+        None => args.source.socket()?,
     };
     match args.command {
         Command::Add(args) => add(&socket, args, output).await,
@@ -155,7 +155,9 @@ async fn add(socket: &Path, args: AddArgs, output: Output) -> Result<(), Failure
         let request = BlockRequest::Preview { subject: subject.clone(), tenant: tenant.clone() };
         let BlockAnswer::Preview { toll } = call(socket, request).await? else { return Err(unexpected()) };
         if dry_run {
-            return account(None, &toll, output);
+            account(None, &toll, output)?;
+            Output::note(Tone::Strong, "a dry run: nothing was blocked");
+            return Ok(());
         }
         confirm(&subject, &toll)?;
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::failure::{Failure, Status};
+use super::possession::{JobKey, Shown};
 use crate::clock::random_bytes;
 use crate::domain::{IssuerUrl, Renewal, RoleName, Scalar, ScopeName, Ttl};
 use crate::net::{Client, NetError, Request, Response, Rules, read_ca_file};
@@ -56,20 +58,6 @@ pub(super) struct AskBody {
     pub(super) dry_run: bool,
 }
 
-/// What is shown of who asks and where it runs.
-pub(super) struct Shown {
-    /// The job's token.
-    pub(super) token: SecretString,
-    /// The runner's, if it proves itself.
-    pub(super) actor: Option<SecretString>,
-}
-
-impl From<SecretString> for Shown {
-    fn from(token: SecretString) -> Self {
-        Self { token, actor: None }
-    }
-}
-
 /// The part of the answer that the commands use.
 #[derive(Deserialize)]
 pub(super) struct Granted {
@@ -90,6 +78,16 @@ pub(super) struct LeaseAnswer {
     pub(super) heartbeat_seconds: Option<u64>,
     pub(super) renewable_until: Option<Timestamp>,
     pub(super) renewal: Option<Renewal>,
+    /// The key that it is bound to, as the token was that it came for.
+    #[serde(skip)]
+    pub(super) key: Option<Arc<JobKey>>,
+}
+
+impl LeaseAnswer {
+    /// What proves to the broker whose lease it is.
+    pub(super) fn shown(&self) -> Shown {
+        Shown { key: self.key.clone(), ..self.secret.clone().into() }
+    }
 }
 
 /// The part of a renewal's answer that the commands use.
@@ -176,7 +174,9 @@ impl Broker {
         idempotency_key: &str,
     ) -> Result<Granted, Attempt> {
         let answer = self.post_ask(shown, ask, idempotency_key).await?;
-        parse(&answer)
+        let mut granted: Granted = parse(&answer)?;
+        granted.lease.key.clone_from(&shown.key);
+        Ok(granted)
     }
 
     /// Asks what would be decided.
@@ -191,41 +191,40 @@ impl Broker {
             .map_err(|error| failed(error.to_string()))?
             .header("idempotency-key", key)
             .map_err(|error| failed(error.to_string()))?;
-        self.send(beside(bearer(request, &shown.token)?, shown.actor.as_ref())?).await
+        self.send(shown.on(request)?).await
     }
 
     /// What the broker sees in these tokens.
     pub(super) async fn whoami(&self, shown: &Shown) -> Result<serde_json::Value, Attempt> {
-        let request = bearer(Request::get(self.url("v1/whoami")?), &shown.token)?;
-        parse(&self.send(beside(request, shown.actor.as_ref())?).await?)
+        self.get("v1/whoami", shown).await
     }
 
     /// Reads a JSON document with `token` as proof.
-    pub(super) async fn get(&self, path: &str, token: &SecretString) -> Result<serde_json::Value, Attempt> {
+    pub(super) async fn get(&self, path: &str, token: &Shown) -> Result<serde_json::Value, Attempt> {
         parse(&self.get_raw(path, token).await?)
     }
 
     /// Reads whatever is at `path` with `token` as proof.
-    pub(super) async fn get_raw(&self, path: &str, token: &SecretString) -> Result<Response, Attempt> {
-        self.send(bearer(Request::get(self.url(path)?), token)?).await
+    pub(super) async fn get_raw(&self, path: &str, token: &Shown) -> Result<Response, Attempt> {
+        self.send(token.on(Request::get(self.url(path)?))?).await
     }
 
     /// Ends a lease of somebody else, with an identity's `token` as proof.
     pub(super) async fn end_of_other(
         &self,
         lease: &str,
-        token: &SecretString,
+        token: &Shown,
     ) -> Result<serde_json::Value, Attempt> {
         let url = self.url(&format!("v1/leases/{lease}"))?;
         let request = Request { method: http::Method::DELETE, ..Request::get(url) };
-        parse(&self.send(bearer(request, token)?).await?)
+        parse(&self.send(token.on(request)?).await?)
     }
 
     /// Ends a lease; the answer says what is known of it.
-    pub(super) async fn end(&self, lease: &str, secret: &SecretString) -> Result<serde_json::Value, Attempt> {
+    pub(super) async fn end(&self, lease: &str, secret: &Shown) -> Result<serde_json::Value, Attempt> {
         let url = self.url(&format!("v1/leases/{lease}"))?;
         let request = Request { method: http::Method::DELETE, ..Request::get(url) };
-        parse(&self.send(bearer(request, secret)?).await?)
+        parse(&self.send(secret.on(request)?).await?)
     }
 
     /// Says that the holder of a lease is there.
@@ -251,7 +250,7 @@ impl Broker {
     ) -> Result<Response, Attempt> {
         let url = self.url(&format!("v1/leases/{}/{what}", lease.id))?;
         let request = Request { method: http::Method::POST, ..Request::get(url) };
-        self.send(beside(bearer(request, &lease.secret)?, actor)?).await
+        self.send(Shown { actor: actor.cloned(), ..lease.shown() }.on(request)?).await
     }
 
     fn url(&self, path: &str) -> Result<Url, Attempt> {
@@ -291,7 +290,7 @@ pub(super) fn bearer(request: Request, token: &SecretString) -> Result<Request, 
 }
 
 /// `request` with the token of the runner, if it proves itself.
-fn beside(request: Request, actor: Option<&SecretString>) -> Result<Request, Failure> {
+pub(super) fn beside(request: Request, actor: Option<&SecretString>) -> Result<Request, Failure> {
     let Some(actor) = actor else { return Ok(request) };
     request
         .header("tollgate-actor-token", actor.expose_secret())

@@ -12,6 +12,7 @@ use super::client::Granted;
 use super::environment::{Variable, dotenv, shell, variables};
 use super::failure::{Failure, Status};
 use super::output::Output;
+use super::possession::JobKey;
 
 /// How the variables are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,12 +54,14 @@ pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
         ));
     }
     let granted = args.ask.exchange(output).await?;
+    let key = granted.lease.key.as_deref().map(JobKey::export).transpose()?;
     // Without the mask nothing is printed.
-    mask(&granted)?;
+    mask(&granted, key.as_ref())?;
     let mut variables = variables(&granted);
     // Whoever has the credential may end it: `tollgate revoke`.
     let secret = granted.lease.secret.clone();
     variables.push(Variable { name: "TOLLGATE_LEASE_SECRET", value: secret });
+    variables.extend(key.map(|value| Variable { name: "TOLLGATE_LEASE_KEY", value }));
     let unwritable = |message: String| Failure::new(Status::Failed, message);
     if let Some(path) = &args.file {
         let text = dotenv(&variables).map_err(unwritable)?;
@@ -75,11 +78,12 @@ pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
 /// Tells GitHub's runner to mask the values, on standard error so that `eval` does not see it. The runner takes a
 /// command only at the start of a line, and the value to its end (GitHub documentation, "Workflow commands"): a colour
 /// before or after would print what it should hide.
-fn mask(granted: &Granted) -> std::io::Result<()> {
+fn mask(granted: &Granted, key: Option<&SecretString>) -> std::io::Result<()> {
     if std::env::var_os("GITHUB_ACTIONS").is_none() {
         return Ok(());
     }
-    let lines = granted.secrets().into_iter().map(|secret| {
+    let secrets = granted.secrets().into_iter().chain(key.map(ExposeSecret::expose_secret));
+    let lines = secrets.map(|secret| {
         let data = secret.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
         format!("::add-mask::{data}\n")
     });

@@ -160,8 +160,8 @@ async fn wait_forwarding_signals(mut child: Child, stops: &mut Stops) -> Result<
 }
 
 async fn end(broker: &Broker, granted: &Granted) {
-    let LeaseAnswer { id, secret, .. } = &granted.lease;
-    let ending = async { broker.end(id, secret).await.map(drop).map_err(Failure::from) };
+    let LeaseAnswer { id, .. } = &granted.lease;
+    let ending = async { broker.end(id, &granted.lease.shown()).await.map(drop).map_err(Failure::from) };
     let failed = match tokio::time::timeout(END_TIMEOUT, ending).await {
         Ok(Ok(())) => return,
         Ok(Err(failure)) => failure.message,

@@ -17,6 +17,7 @@ mod keys;
 mod leases;
 mod lists;
 mod output;
+mod possession;
 mod reload;
 mod remote;
 mod revoke;

@@ -8,7 +8,7 @@ use clap::Args;
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::source::SourceArgs;
-use crate::app::{AdminAnswer, AdminRequest, admin_socket, call_admin};
+use crate::app::{AdminAnswer, AdminRequest, call_admin};
 
 /// Arguments of `reload`.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct ReloadArgs {
 /// Asks the broker and prints its answer.
 pub(super) async fn run(args: &ReloadArgs, output: Output) -> Result<(), Failure> {
     // Checked here first: the socket's path stands in the configuration, and the messages are the better ones.
-    let socket = admin_socket(&args.source.checked()?.config.settings);
+    let socket = args.source.socket()?;
     let answer = ask(&socket, &AdminRequest::Reload).await?;
     match &answer {
         AdminAnswer::Reloaded { .. } if output.is_json() => Ok(Output::json(&answer)?),

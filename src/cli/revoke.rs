@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use secrecy::SecretString;
 use super::client::Broker;
 use super::failure::{Failure, Status};
 use super::output::Output;
+use super::possession::{JobKey, Shown};
 use super::whoami::print_members;
 use crate::domain::LeaseId;
 
@@ -16,6 +18,8 @@ use crate::domain::LeaseId;
 const MAX_SECRET: u64 = 256;
 /// Where `tollgate env` leaves the secret.
 const SECRET: &str = "TOLLGATE_LEASE_SECRET";
+/// Where `tollgate env` leaves the key that the lease is bound to, if it is bound to one.
+const KEY: &str = "TOLLGATE_LEASE_KEY";
 
 /// Arguments of `revoke`.
 #[derive(Debug, Args)]
@@ -40,7 +44,10 @@ pub(super) struct RevokeArgs {
 /// Ends the lease and prints what is known of it.
 pub(super) async fn run(args: RevokeArgs, output: Output) -> Result<(), Failure> {
     let secret = secret(args.secret_file.as_deref())?;
-    let answer = Broker::new(&args.url)?.end(&args.lease.to_string(), &secret).await?;
+    let key = std::env::var(KEY).ok().filter(|text| !text.is_empty()).map(SecretString::from);
+    let key = key.map(|text| JobKey::import(&text)).transpose()?.map(Arc::new);
+    let answer =
+        Broker::new(&args.url)?.end(&args.lease.to_string(), &Shown { key, ..secret.into() }).await?;
     if output.is_json() {
         return Ok(Output::json(&answer)?);
     }

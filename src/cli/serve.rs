@@ -52,8 +52,9 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
     let traces = app::traces(&checked.config.settings).map_err(|error| failure_of(&error))?;
     telemetry::init(format, &args.log, traces.as_ref())
         .map_err(|error| Failure::new(Status::Usage, causes::in_full(&error)))?;
+    let exemplars = checked.config.settings.telemetry.exemplars.then(Clock::system);
     let metrics =
-        Metrics::install().map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
+        Metrics::install(exemplars).map_err(|error| Failure::new(Status::Failed, causes::in_full(&error)))?;
     tokio::spawn(metrics.clone().upkeep());
 
     // Before the start: a signal that comes meanwhile is acted on after it, instead of ending the process half way.

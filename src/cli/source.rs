@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{Failure, Status};
-use crate::app::{Checked, Source, StartError, check};
+use crate::app::{Checked, Source, StartError, admin_socket, check, review};
 use crate::causes;
 use crate::config::Problems;
+use crate::ledger::LedgerError;
+
+/// What to look at when the database does not serve.
+const DATABASE: &str = "compare the database with `postgres` in [store]: its address, the role that owns it, the password, and `ca` \
+                        for TLS; docs/operations.md says how to set it up";
 
 /// The configuration directory.
 #[derive(Debug, Args)]
 pub(super) struct SourceArgs {
     /// Configuration directory.
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "DIR", default_value = "config")]
+    #[arg(long, global = true, env = "TOLLGATE_CONFIG", value_name = "DIR", default_value = "config")]
     pub(super) config: PathBuf,
 }
 
@@ -30,14 +35,21 @@ impl SourceArgs {
     pub(super) fn checked(&self) -> Result<Checked, Failure> {
         check(&self.source()).map_err(|refused| failure_of(&refused.into()))
     }
+
+    /// Where the broker of this configuration listens for its administrator, who need not have its secrets.
+    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+        let reviewed = review(&self.source()).map_err(|refused| failure_of(&refused.into()))?;
+        Ok(admin_socket(&reviewed.checked().config.settings))
+    }
 }
 
 /// A start that failed, with the exit status that says whose fault it is.
 pub(super) fn failure_of(error: &StartError) -> Failure {
     match error {
         StartError::Config(problems) => broken(problems),
-        StartError::Ledger(crate::ledger::LedgerError::InUse(_)) => {
-            Failure::new(Status::Usage, error.to_string())
+        StartError::Ledger(LedgerError::InUse(_)) => Failure::new(Status::Usage, error.to_string()),
+        StartError::Ledger(LedgerError::Postgres(_) | LedgerError::Schema(_)) => {
+            Failure::new(Status::Failed, causes::in_full(error)).with_hint(DATABASE)
         }
         StartError::Ledger(_)
         | StartError::Unavailable(_)

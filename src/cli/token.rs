@@ -80,6 +80,15 @@ impl TokenSource {
         ))
     }
 
+    /// True if its platform makes tokens for any audience that a job names, at any time.
+    pub(super) fn takes_any_audience(&self) -> bool {
+        match self {
+            Self::GitHub => true,
+            Self::Auto => matches!(Self::detect(), Ok(Self::GitHub)),
+            Self::GitLab | Self::Kubernetes | Self::File(_) | Self::Variable(_) | Self::Command(_) => false,
+        }
+    }
+
     /// Gets a token for `audience`.
     pub(super) async fn token(&self, audience: &str) -> Result<SecretString, Failure> {
         match self {

@@ -4,7 +4,7 @@ use super::Profile;
 
 /// Keys of `input.identity` that are not attributes.
 pub const RESERVED_IDENTITY_KEYS: &[&str] =
-    &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "claims"];
+    &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "bound", "claims"];
 
 /// Keys of `input.runner` that no attribute fills.
 pub const RESERVED_RUNNER_KEYS: &[&str] = &["issuer", "kind", "principal", "spiffe_id", "tenant"];
@@ -90,6 +90,9 @@ const GITLAB: &[&str] = &[
 const KUBERNETES: &[&str] =
     &["namespace", "service_account", "service_account_uid", "pod", "pod_uid", "node"];
 
+/// Workloads of a SPIFFE trust domain: the rest comes from the forms of their paths.
+const SPIFFE: &[&str] = &["spiffe_id", "trust_domain"];
+
 impl Profile {
     /// Names of the attributes that the profile gives, reserved in every issuer's `[attributes]`.
     pub const fn attributes(&self) -> &'static [&'static str] {
@@ -98,13 +101,14 @@ impl Profile {
             Self::GitLab => GITLAB,
             Self::Kubernetes => KUBERNETES,
             Self::Generic { .. } => &[],
+            Self::Spiffe { .. } => SPIFFE,
         }
     }
 }
 
 /// Attributes that any profile gives.
 pub fn profile_attributes() -> impl Iterator<Item = &'static str> {
-    [GITHUB, GITLAB, KUBERNETES].into_iter().flatten().copied()
+    [GITHUB, GITLAB, KUBERNETES, SPIFFE].into_iter().flatten().copied()
 }
 
 /// True if any profile gives an attribute of this name.
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn names_are_valid_unique_and_not_reserved() {
-        for names in [GITHUB, GITLAB, KUBERNETES] {
+        for names in [GITHUB, GITLAB, KUBERNETES, SPIFFE] {
             for (index, name) in names.iter().enumerate() {
                 assert!(name.parse::<AttributeName>().is_ok(), "{name}");
                 assert!(!names[..index].contains(name), "{name} twice");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::spiffe::{BundleSource, PathTemplate};
 use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Trust};
 
 /// One issuer entry. The pair of `url` and `audience` is unique and selects it.
@@ -13,7 +14,7 @@ use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Tr
 pub struct Issuer {
     /// The entry's name: its file's stem.
     pub name: IssuerName,
-    /// The `iss` claim, exactly.
+    /// The `iss` claim, exactly; of a trust domain, which JWT-SVIDs need not name there, `spiffe://` and its name.
     pub url: IssuerUrl,
     /// The one audience accepted.
     pub audience: String,
@@ -33,6 +34,8 @@ pub struct Issuer {
     pub attributes: BTreeMap<AttributeName, AttributeRule>,
     /// Whether a token works once per role; once unless written.
     pub replay: Replay,
+    /// Whether its tokens may, must or must not be bound to a key; they may unless written.
+    pub possession: Possession,
     /// Largest age by `iat` at first use; 10 minutes unless written.
     pub max_age: Duration,
     /// Clock skew accepted, at most 60 s; 30 s unless written.
@@ -86,6 +89,14 @@ pub enum Profile {
         /// What the operator says of everybody whom this issuer vouches for; its tokens say nothing.
         trust: Trust,
     },
+    /// Workloads of a SPIFFE trust domain, by JWT-SVID or X.509-SVID.
+    Spiffe {
+        /// Forms of paths, of which the first that fits gives attributes; whom none fits is not admitted. Without any,
+        /// every workload is.
+        paths: Vec<PathTemplate>,
+        /// What the operator says of everybody whom the trust domain vouches for.
+        trust: Trust,
+    },
 }
 
 /// The kind of identity an issuer vouches for, as `input.identity.kind`.
@@ -104,6 +115,8 @@ pub enum KeySource {
         /// The JWKS document.
         jwks: String,
     },
+    /// The bundle of a SPIFFE trust domain.
+    Bundle(BundleSource),
 }
 
 /// A signature algorithm (RFC 7518, section 3.1; RFC 8037).
@@ -159,10 +172,30 @@ pub enum Replay {
     Off,
 }
 
+/// Whether an issuer's tokens are bound to a key, by an audience of the shape `<audience>#jkt=<thumbprint>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Possession {
+    /// A token that names a key needs a proof by it; one that names none needs none.
+    Accepted,
+    /// Every token names a key.
+    Required,
+    /// A token that names a key is for another audience.
+    Refused,
+}
+
 impl Issuer {
     /// True if its tokens say who asks, and not only where a job runs.
     pub fn vouches_for_identities(&self) -> bool {
         self.runner.as_ref().is_none_or(|runner| runner.identities)
+    }
+
+    /// The attributes that this entry gives beyond those that its profile always has.
+    pub fn own_attributes(&self) -> impl Iterator<Item = &AttributeName> {
+        let paths: &[PathTemplate] = match &self.profile {
+            Profile::Spiffe { paths, .. } => paths,
+            Profile::GitHub | Profile::GitLab | Profile::Kubernetes | Profile::Generic { .. } => &[],
+        };
+        self.attributes.keys().chain(paths.iter().flat_map(PathTemplate::attributes))
     }
 
     /// The tenant of identities that no rule gives another.

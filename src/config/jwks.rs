@@ -7,6 +7,9 @@ use crate::json::{self, Limits};
 /// Most keys of one set, whether configured or fetched.
 pub const MAX_JWKS_KEYS: usize = 64;
 
+/// Largest bundle of a trust domain, bytes: as large as a key set that is fetched.
+pub const MAX_BUNDLE_BYTES: usize = 256 * 1024;
+
 /// What a key set may hold: a key has about ten members, and certificate chains add a few elements.
 pub const JWKS_LIMITS: Limits = Limits { depth: 6, values: MAX_JWKS_KEYS * 32 };
 
@@ -31,9 +34,13 @@ pub(super) fn check(text: &str) -> Result<(), InvalidJwks> {
     if keys.is_empty() || keys.len() > MAX_JWKS_KEYS || !keys.iter().all(Value::is_object) {
         return Err(InvalidJwks::Shape);
     }
-    let symmetric = |key: &Value| key.get("kty").and_then(Value::as_str) == Some("oct");
-    let private = |key: &Value| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some());
-    if keys.iter().any(|key| symmetric(key) || private(key)) { Err(InvalidJwks::Private) } else { Ok(()) }
+    if keys.iter().any(is_secret) { Err(InvalidJwks::Private) } else { Ok(()) }
+}
+
+/// True for a private or symmetric key.
+pub(super) fn is_secret(key: &Value) -> bool {
+    let symmetric = key.get("kty").and_then(Value::as_str) == Some("oct");
+    symmetric || PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that refers to it.
 
 mod audience;
+mod bundle;
 mod declared;
 mod endpoint;
 mod environment;
@@ -25,6 +26,7 @@ mod sharing;
 mod signing;
 mod sink;
 mod source;
+mod spiffe;
 mod store;
 mod table;
 mod target;

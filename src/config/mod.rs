@@ -19,6 +19,7 @@ mod role;
 mod settings;
 mod signing;
 mod sink;
+mod spiffe;
 mod store;
 mod table;
 mod target;
@@ -26,10 +27,10 @@ mod telemetry;
 
 pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
 pub use issuer::{
-    Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Profile, Replay, Requirement, RunnerRules,
-    SecurityEvents,
+    Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Possession, Profile, Replay, Requirement,
+    RunnerRules, SecurityEvents,
 };
-pub use jwks::{JWKS_LIMITS, MAX_JWKS_KEYS};
+pub use jwks::{JWKS_LIMITS, MAX_BUNDLE_BYTES, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
 pub use retention::{InvalidRetention, Retention};
 pub use role::{
@@ -42,6 +43,7 @@ pub use settings::{
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
+pub use spiffe::{BundleSource, EndpointServer, InvalidPathTemplate, PathTemplate};
 pub use store::{InvalidPlace, PostgresPlace, StorePlace};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};
@@ -74,6 +76,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// True if callers may prove who they are by a client certificate.
+    pub fn asks_for_svids(&self) -> bool {
+        self.issuers.values().any(|issuer| issuer.url.trust_domain().is_some())
+    }
+
     /// Reads `directory` and lays `environment` (`TOLLGATE_SERVER__…` only) over it.
     ///
     /// Returns the configuration with its warnings.

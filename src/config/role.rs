@@ -38,6 +38,8 @@ pub struct Role {
     pub runner: RunnerTerms,
     /// Packages that must allow and may not deny, at least one.
     pub policies: Vec<PackageName>,
+    /// True if only a token that is bound to a key can ask for it.
+    pub possession_required: bool,
     /// What the caller may claim.
     pub declared: BTreeMap<FactKey, DeclaredKey>,
     /// Fact sources to ask, by name, in order.

@@ -15,6 +15,8 @@ use crate::secret::Fingerprint;
 pub struct TelemetrySettings {
     /// Roles whose time in policy is told apart in the metrics. Each is a label's value, so there are few of them.
     pub label_roles: BTreeSet<RoleName>,
+    /// True if latencies in the metrics name sampled traces.
+    pub exemplars: bool,
     /// Where traces go; none are made without it.
     pub otlp: Option<OtlpSettings>,
 }

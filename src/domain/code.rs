@@ -71,7 +71,13 @@ codes! {
     TokenTooOld "token_too_old": "the token was issued longer ago than its issuer's maximum age", "get a fresh token just before asking", "tollgate whoami";
     TokenClaimInvalid "token_claim_invalid": "a required claim is missing or of the wrong type", "check the issuer's profile against the claims it really sends", "tollgate whoami";
     TokenReplayed "token_replayed": "the token was used for this role before", "get a fresh token for every exchange, or retry with the same Idempotency-Key within 60 seconds", "tollgate whoami";
+    ProofMissing "proof_missing": "the token or lease is bound to a key, and no proof of that key came with the request", "send a DPoP proof by the key (RFC 9449), or use tollgate exec, which makes both", "tollgate exec --help";
+    ProofInvalid "proof_invalid": "the DPoP proof is not one by the key, for this request and of this minute", "make a new proof for every request, with its method and Tollgate's public URL; check the clock", "tollgate exec --help";
+    ProofReplayed "proof_replayed": "the DPoP proof was used before", "make a new proof, with a jti of its own, for every request and every retry", "tollgate exec --help";
+    PossessionRequired "possession_required": "the issuer's entry or the role takes only tokens that are bound to a key", "ask the platform for the audience with #jkt= and the key's thumbprint after it, or use tollgate exec", "tollgate exec --help";
     IssuerUnavailable "issuer_unavailable": "the issuer's keys cannot be fetched and none are remembered", "retry; if it persists, check the issuer and the network between", "tollgate check";
+    CertificateInvalid "certificate_invalid": "the client certificate is no X.509-SVID", "show a leaf with exactly one URI name, a SPIFFE ID with a path, that may sign for itself and for nothing else", "tollgate whoami";
+    CertificateUntrusted "certificate_untrusted": "no authority of its own trust domain vouches for the client certificate now", "show the whole chain of a certificate that has not expired; compare the domain's bundle", "tollgate whoami";
     IdentityNotAdmitted "identity_not_admitted": "the identity is valid but does not belong to this organisation", "compare the issuer's require rules with the token's claims", "tollgate whoami";
 
     // The runner's token, beside the job's. What is wrong with it as a token is said by the codes above.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// An identifier that is not a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an identifier: expected a UUID")]
+#[error("not an identifier: expected a UUID, as lists and answers show it")]
 pub struct InvalidId;
 
 macro_rules! ids {

@@ -10,11 +10,13 @@ mod id;
 mod issuer_url;
 mod name;
 mod operation;
+mod outcome;
 mod principal;
 mod refusal;
 mod scalar;
 mod spelling;
 mod text;
+mod thumbprint;
 mod trace_parent;
 mod trust;
 mod ttl;
@@ -29,11 +31,13 @@ pub use name::{
     AttributeName, FactKey, InvalidName, IssuerName, PackageName, RoleName, ScopeName, TargetName, TenantName,
 };
 pub use operation::{Operation, OperationAsk, Tenants, UnknownOperation};
+pub use outcome::{OutcomeName, UnknownOutcome};
 pub use principal::{InvalidPrincipal, PrincipalKey};
 pub use refusal::{Reason, Refusal};
 pub use scalar::Scalar;
 pub use spelling::nearest;
 pub use text::deceives;
+pub use thumbprint::{InvalidThumbprint, Thumbprint};
 pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use trust::Trust;
 pub use ttl::{InvalidTtl, Ttl};

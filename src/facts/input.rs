@@ -48,6 +48,8 @@ pub struct IdentityInput {
     pub trust: Trust,
     /// Seconds since the token was issued.
     pub age_seconds: u64,
+    /// True if the token is bound to a key (RFC 9449), which was proved: a stolen one is of no use.
+    pub bound: bool,
     /// The profile's attributes and the issuer entry's extra ones.
     #[serde(flatten)]
     #[schemars(with = "BTreeMap<String, Value>")]

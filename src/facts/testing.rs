@@ -13,7 +13,7 @@ use crate::config::{
 };
 use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
 use crate::identity::Runner;
-use crate::identity::testing::caller;
+use crate::identity::testing::{JobKey, bound, caller};
 
 /// A role `deploy` of the `jwt` target `api` with the scopes `read` and `write`, decided by `ci.deploy`.
 pub(crate) fn role() -> Role {
@@ -35,6 +35,7 @@ pub(crate) fn role() -> Role {
         lease: LeaseTerms::default(),
         runner: RunnerTerms::default(),
         policies: vec!["ci.deploy".parse().unwrap()],
+        possession_required: false,
         declared: BTreeMap::default(),
         sources: Vec::new(),
         provider: ProviderRole::Jwt(JwtRole { claims: std::collections::BTreeSet::default() }),
@@ -76,6 +77,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
             tenant: caller.tenant().to_string(),
             trust: caller.trust(),
             age_seconds: 0,
+            bound: false,
             attributes: Arc::clone(caller.attributes()),
             claims: Arc::clone(caller.claims()),
         },
@@ -134,6 +136,12 @@ pub(crate) fn plain_facts(token: &str, now: Timestamp) -> Facts {
     let role = role();
     let ask = ask(&role);
     facts(token, now, role, TargetKind::Jwt(JwtTarget { audience: "https://api.example".into() }), ask)
+}
+
+/// The same of a caller whose token is bound to `key`, with a proof that is known by `id`.
+pub(crate) fn bound_facts(token: &str, key: &JobKey, id: &str, now: Timestamp) -> Facts {
+    let facts = plain_facts(token, now);
+    Facts { caller: bound(facts.caller, key, id, now), ..facts }
 }
 
 /// Facts for asking for `operation` within `tenants` with `token`, at `now`.

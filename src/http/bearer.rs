@@ -5,17 +5,35 @@ use axum::http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::{Code, Refusal};
-use crate::identity::Evidence;
-use crate::secret::LeaseSecret;
 
 /// Longest token, in bytes; checked before anything is decoded.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// How a token is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// By itself, or with a proof of possession beside it (RFC 6750).
+    Bearer,
+    /// With a proof of possession beside it (RFC 9449, section 7.1).
+    Dpop,
+}
 
 /// The bearer token of the request.
 ///
 /// # Errors
 /// `token_missing`, `token_too_large`, `token_malformed`.
 pub(super) fn token(headers: &HeaderMap) -> Result<SecretString, Refusal> {
+    match shown(headers)? {
+        (Scheme::Bearer, token) => Ok(token),
+        (Scheme::Dpop, _) => Err(missing()),
+    }
+}
+
+/// The token of the request, and how it is shown.
+///
+/// # Errors
+/// `token_missing`, `token_too_large`, `token_malformed`.
+pub(super) fn shown(headers: &HeaderMap) -> Result<(Scheme, SecretString), Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = lines.next().ok_or_else(missing)?;
     if lines.next().is_some() {
@@ -23,12 +41,14 @@ pub(super) fn token(headers: &HeaderMap) -> Result<SecretString, Refusal> {
     }
     let line = line.to_str().map_err(|_| malformed())?;
     let (scheme, token) = line.split_once(' ').ok_or_else(malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(missing());
-    }
+    let scheme = match scheme {
+        bearer if bearer.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+        dpop if dpop.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
+        _ => return Err(missing()),
+    };
     let token = SecretString::from(token.trim_matches(' '));
     check(&token)?;
-    Ok(token)
+    Ok((scheme, token))
 }
 
 /// Whether `token` has the size and characters of a bearer token (`b64token`).
@@ -47,35 +67,6 @@ pub(super) fn check(token: &SecretString) -> Result<(), Refusal> {
     // No way out in the middle: so many bytes at once are compared as the processor can.
     let all_fit = token.bytes().fold(true, |so_far, byte| so_far & fits(byte));
     if token.is_empty() || !all_fit { Err(malformed()) } else { Ok(()) }
-}
-
-/// The lease secret of the request. A text that cannot be one is answered like a wrong one.
-///
-/// # Errors
-/// `token_missing`, `token_too_large`, `token_malformed`, `lease_unknown`.
-pub(super) fn lease_secret(headers: &HeaderMap) -> Result<LeaseSecret, Refusal> {
-    let unknown = |_| Refusal::new(Code::LeaseUnknown, "no lease has this id and secret");
-    token(headers)?.expose_secret().parse().map_err(unknown)
-}
-
-/// What proves a right over a lease.
-pub(super) enum LeaseProof {
-    /// Its own secret.
-    Holder(LeaseSecret),
-    /// An identity, whose rights policy knows.
-    Operator(Evidence),
-}
-
-/// What the request proves its right over a lease with. A text that begins like a lease secret is one, or a wrong one.
-///
-/// # Errors
-/// As [`lease_secret`].
-pub(super) fn lease_proof(headers: &HeaderMap) -> Result<LeaseProof, Refusal> {
-    let token = token(headers)?;
-    if token.expose_secret().starts_with(LeaseSecret::PREFIX) {
-        return lease_secret(headers).map(LeaseProof::Holder);
-    }
-    Ok(LeaseProof::Operator(token.into()))
 }
 
 fn missing() -> Refusal {
@@ -108,6 +99,7 @@ mod tests {
     fn refuses_none_two_other_schemes_and_other_characters() {
         assert_eq!(code(&[]), Err(Code::TokenMissing));
         assert_eq!(code(&["Basic YTpi"]), Err(Code::TokenMissing));
+        assert_eq!(code(&["DPoP a"]), Err(Code::TokenMissing), "it is no bearer token");
         assert_eq!(code(&["Bearer a", "Bearer b"]), Err(Code::TokenMalformed));
         assert_eq!(code(&["Bearer "]), Err(Code::TokenMalformed));
         assert_eq!(code(&["Bearer"]), Err(Code::TokenMalformed));
@@ -120,12 +112,5 @@ mod tests {
         let fits = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES));
         assert!(code(&[&fits]).is_ok());
         assert_eq!(code(&[&format!("{fits}a")]), Err(Code::TokenTooLarge));
-    }
-
-    #[test]
-    fn c_07_a_malformed_lease_secret_is_answered_like_a_wrong_one() {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, "Bearer guess".parse().unwrap());
-        assert_eq!(lease_secret(&headers).unwrap_err().code, Code::LeaseUnknown);
     }
 }

@@ -33,9 +33,15 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::CertificateInvalid
+        | Code::CertificateUntrusted
+        | Code::ProofMissing
+        | Code::ProofInvalid
+        | Code::ProofReplayed
         | Code::ActorRefused
         | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
+        | Code::PossessionRequired
         | Code::RunnerNotIdentity
         | Code::RunnerMissing
         | Code::RunnerUnwanted
@@ -92,6 +98,8 @@ pub(super) enum OauthError {
     InvalidScope,
     /// A role that is unknown or refused (RFC 8693, section 2.2.2).
     InvalidTarget,
+    /// A proof of possession that is missing or not good (RFC 9449, section 5).
+    InvalidDpopProof,
     /// Try again later (RFC 6749, section 4.1.2.1, used here for the same cause).
     TemporarilyUnavailable,
     /// Tollgate or a target failed (RFC 6749, section 4.1.2.1, used here for the same cause).
@@ -106,6 +114,7 @@ impl OauthError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -149,7 +158,10 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::CertificateInvalid
+        | Code::CertificateUntrusted
         | Code::IdentityNotAdmitted
+        | Code::PossessionRequired
         | Code::ActorRefused
         | Code::RunnerNotIdentity
         | Code::RunnerMissing
@@ -158,6 +170,7 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::RunnerDiffers
         | Code::AlertRefused
         | Code::BlockUnknown => OauthError::InvalidRequest,
+        Code::ProofMissing | Code::ProofInvalid | Code::ProofReplayed => OauthError::InvalidDpopProof,
         Code::GrantTypeUnsupported => OauthError::UnsupportedGrantType,
         Code::ScopeUnknown | Code::ScopesEmpty | Code::SessionPolicyTooLarge => OauthError::InvalidScope,
         Code::RoleUnknown
@@ -197,7 +210,8 @@ pub(super) const fn oauth_status(code: Code) -> StatusCode {
         OauthError::InvalidRequest
         | OauthError::UnsupportedGrantType
         | OauthError::InvalidScope
-        | OauthError::InvalidTarget => StatusCode::BAD_REQUEST,
+        | OauthError::InvalidTarget
+        | OauthError::InvalidDpopProof => StatusCode::BAD_REQUEST,
         OauthError::TemporarilyUnavailable | OauthError::ServerError => status(code),
     }
 }

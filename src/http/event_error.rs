@@ -24,6 +24,7 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::DecisionPruned
         | Code::LeaseEnded
         | Code::LeaseNotRenewable
+        | Code::PossessionRequired
         | Code::BlockUnknown => "access_denied",
         Code::TokenMissing | Code::AlertRefused => "authentication_failed",
         Code::RequestMalformed
@@ -45,6 +46,11 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::TokenTooOld
         | Code::TokenClaimInvalid
         | Code::TokenReplayed
+        | Code::CertificateInvalid
+        | Code::CertificateUntrusted
+        | Code::ProofMissing
+        | Code::ProofInvalid
+        | Code::ProofReplayed
         | Code::ActorRefused
         | Code::RunnerNotIdentity
         | Code::RunnerMissing

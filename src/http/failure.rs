@@ -13,6 +13,7 @@ use super::observe::RequestId;
 use crate::broker::Denied;
 use crate::config::DenialDetail;
 use crate::domain::{Code, DecisionId, PackageName, Refusal};
+use crate::identity::ALGORITHMS;
 
 /// Seconds after which to retry, where a status asks for it and the refusal does not say.
 const DEFAULT_RETRY_AFTER: u32 = 5;
@@ -241,13 +242,21 @@ fn advise(failure: &Failure, status: StatusCode, headers: &mut HeaderMap) {
     }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 6750, section 3: no error code if the request carried no token.
-        let challenge = if failure.code() == Code::TokenMissing {
-            r#"Bearer realm="tollgate""#
-        } else {
-            r#"Bearer realm="tollgate", error="invalid_token""#
+        let challenge = match failure.code() {
+            Code::TokenMissing => r#"Bearer realm="tollgate""#.to_owned(),
+            // RFC 9449, section 7.1: which algorithms a proof may have.
+            Code::ProofMissing => dpop("invalid_token"),
+            Code::ProofInvalid | Code::ProofReplayed => dpop("invalid_dpop_proof"),
+            _ => r#"Bearer realm="tollgate", error="invalid_token""#.to_owned(),
         };
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
     }
+}
+
+fn dpop(error: &str) -> String {
+    format!(r#"DPoP realm="tollgate", error="{error}", algs="{}""#, ALGORITHMS.join(" "))
 }
 
 /// `text` within the characters of `error_description` (RFC 6749, section 5.2); `reasons` keep the exact text.

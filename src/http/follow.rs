@@ -47,24 +47,62 @@ impl Followers {
         limit: usize,
         wait: Duration,
     ) -> Result<AuditListed, Refusal> {
-        if let Ok(_place) = self.places.try_acquire() {
-            let coming = timeout(wait.min(self.longest), ledger.follow_audit(reading, limit));
-            if let Some(Ok(listed)) = self.stopping.run_until_cancelled(coming).await {
-                return listed;
-            }
+        match self.wait(wait, ledger.follow_audit(reading, limit)).await {
+            Some(listed) => listed,
+            None => ledger.list_audit(reading, AuditFrom::Start, limit).await,
         }
-        ledger.list_audit(reading, AuditFrom::Start, limit).await
+    }
+
+    /// What `coming` gives, if there is a place to wait for it, it comes in time, and the server does not end before.
+    async fn wait<T>(&self, wait: Duration, coming: impl Future<Output = T>) -> Option<T> {
+        let _place = self.places.try_acquire().ok()?;
+        let coming = timeout(wait.min(self.longest), coming);
+        self.stopping.run_until_cancelled(coming).await?.ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+    use futures_util::future::join_all;
+    use tokio::sync::watch;
+
+    const LONG: Duration = Duration::from_hours(1);
 
     #[test]
     fn nobody_waits_longer_than_a_request_may_take() {
         let short = Limits { request_timeout: Duration::from_secs(4), ..Limits::default() };
         assert_eq!(Followers::new(&short).longest, Duration::from_secs(2));
         assert!(Followers::new(&Limits::default()).longest < Limits::default().request_timeout);
+    }
+
+    #[tokio::test]
+    async fn s_07_who_finds_no_place_does_not_wait_and_the_others_go_on() {
+        let followers = Followers::new(&Limits::default());
+        let (record, _) = watch::channel(());
+        let coming = || {
+            let mut records = record.subscribe();
+            async move { records.changed().await.is_ok() }
+        };
+        let mut waiting = Box::pin(join_all((0..PLACES).map(|_| followers.wait(LONG, coming()))));
+        assert_eq!((&mut waiting).now_or_never(), None, "there is room for them");
+        assert_eq!(followers.wait(LONG, coming()).now_or_never(), Some(None), "one too many");
+        assert_eq!((&mut waiting).now_or_never(), None, "it takes nobody's place");
+        record.send(()).unwrap();
+        assert_eq!(waiting.await, [Some(true); PLACES]);
+        let mut again = Box::pin(followers.wait(LONG, coming()));
+        assert_eq!((&mut again).now_or_never(), None, "there is room again");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_beyond_the_end_of_the_server() {
+        let followers = Followers::new(&Limits::default());
+        let never = std::future::pending::<()>;
+        let mut waiting = Box::pin(join_all((0..3).map(|_| followers.wait(LONG, never()))));
+        assert_eq!((&mut waiting).now_or_never(), None);
+        followers.end();
+        assert_eq!(waiting.now_or_never(), Some(vec![None; 3]));
+        assert_eq!(followers.wait(LONG, never()).now_or_never(), Some(None), "who comes late neither");
     }
 }

@@ -102,7 +102,7 @@ async fn run(
         drop(permit);
         response
     };
-    match tokio::time::timeout(timeout, tokio::spawn(work.in_current_span())).await {
+    match tokio::time::timeout(timeout, tokio::spawn(telemetry::in_request(work).in_current_span())).await {
         Ok(Ok(response)) => Ok(response),
         // The panic's own text may quote the request; the panic hook reports where it happened.
         Ok(Err(_)) => Err(Failure::internal("an endpoint panicked")),

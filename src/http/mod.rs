@@ -56,13 +56,14 @@ use crate::clock::Clock;
 use crate::config::{DenialDetail, Limits};
 use crate::domain::{IssuerUrl, TraceParent};
 use crate::signing::SharedKeyring;
+use crate::telemetry::Exposition;
 use failure::Failure;
 
 /// Names the parent of a trace (W3C Trace Context, section 3.2).
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Renders the metrics in the Prometheus text format.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+/// Renders the metrics for one who takes `OpenMetrics`, or does not.
+pub type RenderMetrics = Arc<dyn Fn(bool) -> Exposition + Send + Sync>;
 
 /// What the endpoints need. Limits and proxies are those of the start; what a reload changes is read from the broker.
 pub struct Context {

@@ -64,7 +64,11 @@ pub(super) struct Noted {
 }
 
 /// Names, times, counts and logs a request, and gives its answer the form and the headers that every answer has.
-pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    telemetry::in_request(observed(request, next)).await
+}
+
+async fn observed(mut request: Request, next: Next) -> Response {
     let id = RequestId::generate();
     request.extensions_mut().insert(id.clone());
     let running = Running::start(&request, id.clone());

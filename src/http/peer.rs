@@ -10,6 +10,6 @@ pub struct Peer {
     /// Its address: the client's, or that of the proxy before us.
     pub address: SocketAddr,
     /// The certificate that it proved possession of; none without TLS client authentication. The handshake verified it for
-    /// some authority of the listener: whoever believes it verifies it again.
+    /// some authority of the listener, or, where SVIDs are identities, for none: whoever believes it verifies it.
     pub certificate: Option<PeerCertificate>,
 }

@@ -14,15 +14,12 @@ use super::fields::{malformed, shown};
 use super::follow::LONGEST;
 use super::form::Form;
 use super::{evidence, failure::Failure};
-use crate::domain::{Code, Operation, OperationAsk, Refusal, TenantName};
+use crate::domain::{IssuerUrl, Operation, OperationAsk, OutcomeName, Refusal, TenantName};
 use crate::identity::Evidence;
 use crate::ledger::{AuditFrom, MAX_PAGE, Search};
 
 /// Entries of a page whose size nobody named.
 const DEFAULT_PAGE: usize = 50;
-
-/// Outcomes of decisions that are no refusal codes.
-const OUTCOMES: [&str; 3] = ["allow", "would_allow", "permit"];
 
 /// What a list is asked for.
 pub(super) struct Asked {
@@ -50,8 +47,13 @@ impl Asked {
     ///
     /// # Errors
     /// `token_*` without a bearer; `request_malformed`, `duplicate_parameter`, `name_invalid`.
-    pub(super) fn read(parts: &Parts, source_ip: Option<IpAddr>, list: &List) -> Result<Self, Failure> {
-        let evidence = evidence::of(parts).map_err(Failure::request)?;
+    pub(super) fn read(
+        url: &IssuerUrl,
+        parts: &Parts,
+        source_ip: Option<IpAddr>,
+        list: &List,
+    ) -> Result<Self, Failure> {
+        let evidence = evidence::of(url, parts).map_err(Failure::request)?;
         let query = parts.uri.query().unwrap_or_default();
         let mut asked = Self::parse(query, list, evidence).map_err(Failure::request)?;
         asked.ask.source_ip = source_ip;
@@ -74,7 +76,9 @@ impl Asked {
                 "role" => search.role = reader.take("role")?,
                 "state" => search.state = reader.take("state")?,
                 "operation" => search.operation = reader.take("operation")?,
-                "outcome" => search.outcome = reader.take::<Outcome>("outcome")?.map(|Outcome(text)| text),
+                "outcome" => {
+                    search.outcome = reader.take::<OutcomeName>("outcome")?.map(|name| name.to_string());
+                }
                 "from" => {
                     if let Some(Start(at)) = reader.take("from")? {
                         from = at;
@@ -121,21 +125,6 @@ fn seconds(text: &str) -> Result<Duration, Refusal> {
     seconds.map(Duration::from_secs)
 }
 
-/// An outcome of a decision.
-struct Outcome(String);
-
-impl FromStr for Outcome {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = OUTCOMES.contains(&text) || Code::ALL.iter().any(|code| code.as_str() == text);
-        if known {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("expected allow, would_allow, permit or a refusal code")
-        }
-    }
-}
-
 /// Where the audit chain is read from.
 struct Start(AuditFrom);
 
@@ -153,6 +142,7 @@ impl FromStr for Start {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Code;
     use crate::ledger::LeaseState;
 
     const LEASES: List = List {

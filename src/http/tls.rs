@@ -7,14 +7,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::time_provider::TimeProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::{Error as PemError, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::config::TlsSettings;
-use crate::net::{self, ClientAuthorities};
+use crate::net::TlsTime;
 
 /// Protocols offered by ALPN (RFC 7301), best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -43,17 +43,17 @@ pub enum TlsError {
 pub struct Tls(ArcSwap<ServerConfig>);
 
 impl Tls {
-    /// Reads certificate and key. Clients are asked for a certificate if there are `authorities`, and need have none; one
-    /// that they show has to be by one of these, and valid by `clock`.
+    /// Reads certificate and key. Clients are asked for a certificate if there are `clients` to verify them, which has to
+    /// accept that they show none.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn load<'a>(
+    pub fn load(
         settings: &TlsSettings,
-        authorities: impl Iterator<Item = &'a ClientAuthorities>,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
         clock: &Clock,
     ) -> Result<Self, TlsError> {
-        Ok(Self(ArcSwap::from_pointee(server_config(settings, authorities, clock)?)))
+        Ok(Self(ArcSwap::from_pointee(server_config(settings, clients, clock)?)))
     }
 
     /// Serves the certificate of `newer` on connections from now on.
@@ -66,28 +66,18 @@ impl Tls {
     }
 }
 
-/// The time of the handshake, and of what TLS remembers of it.
-#[derive(Debug)]
-struct Time(Clock);
-
-impl TimeProvider for Time {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(net::unix_time(self.0.now()))
-    }
-}
-
-fn server_config<'a>(
+fn server_config(
     settings: &TlsSettings,
-    authorities: impl Iterator<Item = &'a ClientAuthorities>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     clock: &Clock,
 ) -> Result<ServerConfig, TlsError> {
     let chain = read_chain(&settings.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| pem(&settings.key, error))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_details(provider, Arc::new(Time(clock.clone())))
+    let builder = ServerConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Unusable)?;
-    let builder = match ClientAuthorities::of_handshake(authorities) {
+    let builder = match clients {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };

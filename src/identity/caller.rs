@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::UsedProof;
 use crate::config::{Issuer, Replay};
-use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Trust};
+use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Thumbprint, Trust};
 use crate::secret::Fingerprint;
 
 /// Normalised attributes, by name.
@@ -30,6 +31,9 @@ pub struct Caller {
     pub(super) token: Fingerprint,
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    pub(super) replay: Replay,
+    pub(super) bound: Option<Thumbprint>,
+    pub(super) proof: Option<UsedProof>,
 }
 
 impl Caller {
@@ -41,7 +45,7 @@ impl Caller {
     pub fn issuer_url(&self) -> &IssuerUrl {
         &self.issuer.url
     }
-    /// `github`, `gitlab`, `kubernetes` or `generic`.
+    /// `github`, `gitlab`, `kubernetes`, `generic` or `spiffe`.
     pub const fn kind(&self) -> &'static str {
         self.kind
     }
@@ -69,7 +73,7 @@ impl Caller {
     pub const fn claims(&self) -> &Arc<Map<String, Value>> {
         &self.claims
     }
-    /// Hash of the token's header and payload: the same for every valid signature over them.
+    /// Hash of the token's header and payload, the same for every valid signature over them; or of the certificate.
     pub const fn token(&self) -> Fingerprint {
         self.token
     }
@@ -81,9 +85,17 @@ impl Caller {
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
-    /// The issuer's replay mode.
-    pub fn replay(&self) -> Replay {
-        self.issuer.replay
+    /// The key that its token is bound to, which was proved.
+    pub const fn bound(&self) -> Option<Thumbprint> {
+        self.bound
+    }
+    /// The proof of that key; none of an identity that is recalled.
+    pub const fn proof(&self) -> Option<UsedProof> {
+        self.proof
+    }
+    /// The issuer's replay mode; off for a certificate, whose key is proved in each handshake.
+    pub const fn replay(&self) -> Replay {
+        self.replay
     }
     /// Largest age of a token at first use.
     pub fn max_age(&self) -> Duration {

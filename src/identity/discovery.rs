@@ -11,6 +11,7 @@ use serde_json::Value;
 use url::{Host, Position, Url};
 
 use super::keys::{KeySet, KeySetError};
+use super::spiffe::BundleError;
 use crate::config::Issuer;
 use crate::domain::IssuerUrl;
 use crate::json::{self, JsonError, Limits};
@@ -59,6 +60,21 @@ pub(super) enum FetchError {
     /// The key set cannot be read.
     #[error(transparent)]
     Keys(#[from] KeySetError),
+    /// The bundle cannot be read or used.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A bundle's file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A bundle endpoint shows an SVID, and the bundle that is known has no authority that could verify it.
+    #[error("the bundle that is known has no authority to verify the bundle endpoint by")]
+    NoAuthorities,
 }
 
 /// Everything that decides where keys come from. Entries that agree in it share their keys.
@@ -148,7 +164,7 @@ impl Origin {
     }
 }
 
-async fn get(client: &Client, document: &'static str, url: Url) -> Result<Vec<u8>, FetchError> {
+pub(super) async fn get(client: &Client, document: &'static str, url: Url) -> Result<Vec<u8>, FetchError> {
     let host = url.host_str().unwrap_or_default().to_owned();
     match client.send(Request::get(url)).await {
         Ok(answer) if answer.status == http::StatusCode::OK => Ok(answer.body.into()),

@@ -2,11 +2,18 @@
 
 use secrecy::SecretString;
 
+use super::Proof;
+use crate::net::PeerCertificate;
+
 /// What a request shows of who asks and where it runs. Nothing of it is verified yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Evidence {
     /// The token that says who asks.
-    pub token: SecretString,
+    pub token: Option<SecretString>,
+    /// The proof that its bearer has the key that the token is bound to, if one came.
+    pub proof: Option<Proof>,
+    /// The certificate that the client proved possession of: who asks, where there is no token.
+    pub certificate: Option<PeerCertificate>,
     /// The token that says where the job runs (RFC 8693, section 2.1: `actor_token`), if one was shown.
     pub actor: Option<SecretString>,
 }
@@ -21,12 +28,18 @@ impl Evidence {
 
 impl From<SecretString> for Evidence {
     fn from(token: SecretString) -> Self {
-        Self { token, actor: None }
+        Self { token: Some(token), ..Self::default() }
     }
 }
 
 impl From<String> for Evidence {
     fn from(token: String) -> Self {
         SecretString::from(token).into()
+    }
+}
+
+impl From<PeerCertificate> for Evidence {
+    fn from(certificate: PeerCertificate) -> Self {
+        Self { certificate: Some(certificate), ..Self::default() }
     }
 }

@@ -12,16 +12,21 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Remembered;
-use super::discovery::{FetchError, Origin};
-use super::keys::{KeySet, VerifyingKey};
+use super::discovery::FetchError;
+use super::fetcher::{Fetcher, Place};
+use super::keys::VerifyingKey;
+use super::published::Published;
 use crate::causes;
 use crate::clock::{Clock, random_bytes};
 use crate::config::Algorithm;
 use crate::domain::{Code, Refusal};
-use crate::net::{Client, NetError};
+use crate::net::NetError;
 
-/// Keys older than this are refreshed in the background.
+/// Keys older than this are refreshed in the background, unless the source wants to be asked at another pace.
 const FRESH: Duration = Duration::from_mins(5);
+/// The paces that a source can ask for: a bundle that is refreshed each second would be a load, and one that is refreshed
+/// each month would be stale.
+const PACES: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(1);
 /// Keys older than this are refreshed before they are used: after a quiet hour, a key may have been withdrawn.
 const STALE: Duration = Duration::from_hours(1);
 /// Keys older than this are not used, however long the issuer is down.
@@ -52,7 +57,7 @@ pub(super) enum KeyError {
 
 /// Keys with the time at which their fetch began.
 struct Known {
-    keys: KeySet,
+    published: Arc<Published>,
     fetched: Timestamp,
 }
 
@@ -81,8 +86,8 @@ enum Age {
 
 /// One issuer's keys.
 pub(super) struct KeyCache {
-    origin: Origin,
-    client: Client,
+    place: Place,
+    fetcher: Fetcher,
     remembered: Arc<dyn Remembered>,
     clock: Clock,
     known: ArcSwapOption<Known>,
@@ -95,15 +100,15 @@ impl KeyCache {
     /// # Errors
     /// [`NetError::Setup`].
     pub(super) fn new(
-        origin: Origin,
+        place: Place,
         timeout: Duration,
         remembered: Arc<dyn Remembered>,
         clock: Clock,
     ) -> Result<Self, NetError> {
-        let client = origin.client(timeout)?;
+        let fetcher = Fetcher::new(&place, timeout, &clock)?;
         Ok(Self {
-            origin,
-            client,
+            place,
+            fetcher,
             remembered,
             clock,
             known: ArcSwapOption::empty(),
@@ -112,8 +117,8 @@ impl KeyCache {
     }
 
     /// Where the keys come from.
-    pub(super) const fn origin(&self) -> &Origin {
-        &self.origin
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// How old the keys are; none if there are none.
@@ -129,7 +134,7 @@ impl KeyCache {
         algorithm: Algorithm,
     ) -> Result<Arc<VerifyingKey>, KeyError> {
         let known = self.usable().await?;
-        if let Some(key) = known.keys.find(kid, algorithm) {
+        if let Some(key) = known.published.keys.find(kid, algorithm) {
             return Ok(Arc::clone(key));
         }
         // The issuer may have begun to sign with a new key since.
@@ -138,13 +143,26 @@ impl KeyCache {
             Err(retry_after) => return Err(KeyError::Unknown { retry_after: Some(retry_after) }),
         }
         let known = self.known.load_full();
-        let key = known.as_ref().and_then(|known| known.keys.find(kid, algorithm));
+        let key = known.as_ref().and_then(|known| known.published.keys.find(kid, algorithm));
         key.map(Arc::clone).ok_or(KeyError::Unknown { retry_after: None })
+    }
+
+    /// All that is published, young enough to be used.
+    pub(super) async fn published(self: &Arc<Self>) -> Result<Arc<Published>, KeyError> {
+        Ok(Arc::clone(&self.usable().await?.published))
+    }
+
+    /// Fetches because what is known vouches for nobody who asks, if that is not too soon. Gives what is new.
+    pub(super) async fn renewed(self: &Arc<Self>) -> Option<Arc<Published>> {
+        let before = self.known.load_full()?.fetched;
+        wait(self.start(UNKNOWN_KEY_PAUSE).ok()?).await;
+        let known = self.known.load_full()?;
+        (known.fetched != before).then(|| Arc::clone(&known.published))
     }
 
     /// Fetches if the keys are no longer fresh, and waits for it. For a warm start and for a timer.
     pub(super) async fn refresh(self: &Arc<Self>) {
-        let fresh = self.known.load_full().is_some_and(|known| self.judge(known.fetched) == Age::Fresh);
+        let fresh = self.known.load_full().is_some_and(|known| self.judge(&known) == Age::Fresh);
         if !fresh && let Ok(flight) = self.start(Duration::ZERO) {
             wait(flight).await;
         }
@@ -162,7 +180,7 @@ impl KeyCache {
 
     async fn usable(self: &Arc<Self>) -> Result<Arc<Known>, KeyError> {
         let known = self.known.load_full();
-        match known.as_ref().map(|known| self.judge(known.fetched)) {
+        match known.as_ref().map(|known| self.judge(known)) {
             Some(Age::Fresh) => {}
             Some(Age::Ageing) => drop(self.start(Duration::ZERO)),
             Some(Age::Stale | Age::TooOld) | None => {
@@ -171,7 +189,7 @@ impl KeyCache {
                 }
             }
         }
-        let known = self.known.load_full().filter(|known| self.judge(known.fetched) != Age::TooOld);
+        let known = self.known.load_full().filter(|known| self.judge(known) != Age::TooOld);
         known.ok_or_else(|| self.unavailable())
     }
 
@@ -200,12 +218,13 @@ impl KeyCache {
 
     /// Ends the flight by dropping `done`, a panic included.
     async fn fetch(&self, began: Timestamp, done: watch::Sender<()>) {
-        match self.origin.fetch(&self.client).await {
-            Ok((document, keys)) => {
-                self.succeeded(began, keys);
+        let held = self.known.load_full().filter(|known| self.judge(known) != Age::TooOld);
+        match self.fetcher.fetch(held.as_ref().map(|known| known.published.as_ref())).await {
+            Ok((document, published)) => {
+                self.succeeded(began, published);
                 drop(done);
                 if let Ok(document) = String::from_utf8(document) {
-                    self.remembered.keep_keys(&self.origin.issuer, &document, began).await;
+                    self.remembered.keep_keys(self.place.issuer(), &document, began).await;
                 }
             }
             Err(error) => {
@@ -217,15 +236,15 @@ impl KeyCache {
         }
     }
 
-    fn succeeded(&self, began: Timestamp, keys: KeySet) {
-        let issuer = &self.origin.issuer;
-        if keys.is_empty() {
+    fn succeeded(&self, began: Timestamp, published: Published) {
+        let (issuer, skipped) = (self.place.issuer(), published.skipped);
+        if published.is_empty() {
             // An answer all the same: an issuer that withdraws every key is to be believed.
-            tracing::warn!(%issuer, skipped = keys.skipped(), "the issuer publishes no usable key");
-        } else if keys.skipped() > 0 {
-            tracing::debug!(%issuer, skipped = keys.skipped(), "the issuer publishes keys that are not used");
+            tracing::warn!(%issuer, skipped, "the issuer publishes no usable key");
+        } else if skipped > 0 {
+            tracing::debug!(%issuer, skipped, "the issuer publishes keys that are not used");
         }
-        self.known.store(Some(Arc::new(Known { keys, fetched: began })));
+        self.known.store(Some(Arc::new(Known { published: Arc::new(published), fetched: began })));
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.failures = 0;
         attempts.not_before = None;
@@ -234,7 +253,7 @@ impl KeyCache {
 
     fn failed(&self, error: &FetchError) {
         let text = causes::in_full(error);
-        tracing::warn!(issuer = %self.origin.issuer, error = %text, "the issuer's keys cannot be fetched");
+        tracing::warn!(issuer = %self.place.issuer(), error = %text, "the issuer's keys cannot be fetched");
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = backoff(attempts.failures);
         attempts.failures = attempts.failures.saturating_add(1);
@@ -244,13 +263,15 @@ impl KeyCache {
 
     /// Takes the last good keys of an earlier run, unless they are too old.
     async fn recall(&self) {
-        let issuer = &self.origin.issuer;
+        let issuer = self.place.issuer();
         let Some((document, fetched)) = self.remembered.last_keys(issuer).await else { return };
-        if self.judge(fetched) == Age::TooOld {
-            return;
-        }
-        match KeySet::parse(document.as_bytes()) {
-            Ok(keys) => self.known.store(Some(Arc::new(Known { keys, fetched }))),
+        match self.fetcher.read(document.as_bytes()) {
+            Ok(published) => {
+                let known = Known { published: Arc::new(published), fetched };
+                if self.judge(&known) != Age::TooOld {
+                    self.known.store(Some(Arc::new(known)));
+                }
+            }
             Err(error) => {
                 let error = causes::in_full(&error);
                 tracing::warn!(%issuer, %error, "the remembered keys cannot be read");
@@ -258,9 +279,10 @@ impl KeyCache {
         }
     }
 
-    fn judge(&self, fetched: Timestamp) -> Age {
-        match self.since(fetched) {
-            Some(age) if age < FRESH => Age::Fresh,
+    fn judge(&self, known: &Known) -> Age {
+        let fresh = known.published.refresh.map_or(FRESH, |pace| pace.clamp(*PACES.start(), *PACES.end()));
+        match self.since(known.fetched) {
+            Some(age) if age < fresh => Age::Fresh,
             Some(age) if age < STALE => Age::Ageing,
             Some(age) if age < TOO_OLD => Age::Stale,
             Some(_) => Age::TooOld,

@@ -87,13 +87,16 @@ impl KeySet {
         if keys.len() > MAX_JWKS_KEYS {
             return Err(KeySetError::TooMany);
         }
+        let jwks: Option<Vec<_>> = keys.iter().map(Value::as_object).collect();
+        Ok(Self::of(jwks.ok_or(KeySetError::NoKeys)?))
+    }
+
+    /// What of `jwks` can verify an identity token.
+    pub(super) fn of<'a>(jwks: impl IntoIterator<Item = &'a Map<String, Value>>) -> Self {
         let mut set = Self::default();
-        for key in keys {
-            let jwk = key.as_object().ok_or(KeySetError::NoKeys)?;
-            set.add(jwk);
-        }
+        jwks.into_iter().for_each(|jwk| set.add(jwk));
         set.drop_ambiguous();
-        Ok(set)
+        set
     }
 
     /// The one key with this id and algorithm. Without an id, the only key of that algorithm: with several, the
@@ -163,6 +166,14 @@ fn signs(jwk: &Map<String, Value>) -> bool {
     });
     // A published private part: everybody can sign with this key.
     usage && operations && !jwk.contains_key("d")
+}
+
+/// The key in a proof's header, for the one `algorithm` that the header names; never a key of an issuer.
+pub(super) fn embedded(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<VerifyingKey> {
+    if !signs(jwk) {
+        return None;
+    }
+    verifying_keys(jwk).into_iter().find(|key| key.algorithm == algorithm)
 }
 
 /// One key per algorithm that the JWK may verify; none if it is of no use.

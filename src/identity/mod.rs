@@ -12,10 +12,14 @@ mod error;
 mod event;
 mod evidence;
 mod extra;
+mod fetcher;
 mod jwks;
 mod keys;
+mod possession;
 mod profile;
+mod published;
 mod runner;
+mod spiffe;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -28,7 +32,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
 pub use caller::{Attributes, Caller};
@@ -36,16 +40,19 @@ pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
 pub use evidence::Evidence;
+pub use possession::{ALGORITHMS, BINDING, Held, Holder, Proof, UsedProof, thumbprint};
 pub use runner::Runner;
 
 use crate::clock::Clock;
-use crate::config::Issuer;
+use crate::config::{Issuer, Replay};
 use crate::domain::{Code, IssuerUrl, Refusal};
+use crate::net::PeerCertificate;
 use crate::secret::Fingerprint;
 use claim::ClaimError;
 use entry::{Entries, Entry};
+use spiffe::X509Svid;
 use times::Times;
-use token::Unverified;
+use token::{TokenError, Unverified};
 
 /// A boxed future, for the one trait that the ledger implements.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -116,28 +123,58 @@ impl Identity {
         self.entries.key_ages()
     }
 
-    /// Verifies the evidence's token, reads it through its issuer's profile, and admits it.
+    /// Verifies the evidence, and the proof of the key that its token is bound to, reads it through its issuer's profile,
+    /// and admits it. A token says who asks where there is one; else the certificate of the connection does.
     ///
     /// # Errors
-    /// A refusal with one of the `token_*`, `issuer_*` or `identity_*` codes; `runner_not_identity`.
+    /// A refusal with one of the `token_*`, `proof_*`, `certificate_*`, `issuer_*` or `identity_*` codes;
+    /// `possession_required`, `runner_not_identity`.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
-        self.verify(&evidence.token, runner::identities_only).await
+        match (&evidence.token, &evidence.certificate) {
+            (Some(token), _) => {
+                self.by_token(token.expose_secret(), evidence.proof.as_ref(), runner::identities_only).await
+            }
+            (None, Some(certificate)) if self.entries.have_domains() => {
+                self.by_certificate(certificate).await
+            }
+            (None, _) => Err(TokenError::Missing.into()),
+        }
     }
 
     /// Who `token` is about, if `fits` lets its entry vouch for that; nobody is asked before.
-    async fn verify(
+    async fn by_token(
         &self,
-        token: &SecretString,
+        token: &str,
+        proof: Option<&Proof>,
         fits: fn(&Issuer) -> Result<(), Refusal>,
     ) -> Result<Caller, Refusal> {
-        let unverified = Unverified::parse(token.expose_secret())?;
+        let unverified = Unverified::parse(token)?;
         let entry = self.entries.select(&unverified)?;
         fits(&entry.issuer)?;
+        entry.check_form(&unverified, token)?;
+        let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
+        let pair = possession::pair(bound, proof)?;
         let key = entry.key(&unverified).await?;
-        let token = unverified.fingerprint();
+        let fingerprint = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
-        let times = times::check(&claims, &entry.issuer, self.clock.now())?;
-        Self::admit(entry, claims, times, token)
+        let now = self.clock.now();
+        let times = times::check(&claims, &entry.issuer, now)?;
+        // After the signature: who has no token of the issuer's makes nobody look at a proof.
+        let proof = pair.map(|(key, proof)| proof.check(key, token, now)).transpose()?;
+        let caller = Self::admit(entry, claims, times, fingerprint, entry.issuer.replay)?;
+        Ok(Caller { bound, proof, ..caller })
+    }
+
+    /// The certificate's own trust domain is asked, and no other; one that is not configured is asked nothing.
+    async fn by_certificate(&self, peer: &PeerCertificate) -> Result<Caller, Refusal> {
+        let svid = X509Svid::read(peer)?;
+        let entry = self.entries.of_domain(&format!("spiffe://{}", svid.id.trust_domain_name()))?;
+        runner::identities_only(&entry.issuer)?;
+        let now = self.clock.now();
+        entry.vouch(&svid, peer, now).await?;
+        let claims = svid.claims();
+        let times = times::of_certificate(&claims, &entry.issuer, now)?;
+        Self::admit(entry, claims, times, Fingerprint::of(peer.leaf()), Replay::Off)
     }
 
     /// The identity that the verified `claims` of an earlier exchange are today: read and admitted by the configuration
@@ -146,12 +183,17 @@ impl Identity {
     /// Verifies no signature: `claims` come from a decision's record that is proved to be unchanged, never from a caller.
     ///
     /// # Errors
-    /// `issuer_unknown`, `token_audience_refused`, `token_claim_invalid`, `identity_not_admitted`, `runner_not_identity`.
+    /// `issuer_unknown`, `token_audience_refused`, `possession_required`, `token_claim_invalid`, `identity_not_admitted`,
+    /// `runner_not_identity`.
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
-        let entry = self.entries.select_by(token::issuer(&claims)?, &token::audiences(&claims)?)?;
+        let entry = self.entries.select_recorded(&claims)?;
         runner::identities_only(&entry.issuer)?;
-        let times = times::recall(&claims)?;
-        Self::admit(entry, claims, times, token)
+        // A certificate has no audience, and needs no other key.
+        let named = claims.contains_key("aud").then(|| token::audiences(&claims)).transpose()?;
+        let bound = named.map_or(Ok(None), |audiences| entry.bound_to(&audiences))?;
+        let times = times::recall(&claims, &entry.issuer)?;
+        let caller = Self::admit(entry, claims, times, token, entry.issuer.replay)?;
+        Ok(Caller { bound, ..caller })
     }
 
     fn admit(
@@ -159,23 +201,31 @@ impl Identity {
         claims: Map<String, Value>,
         times: Times,
         token: Fingerprint,
+        replay: Replay,
     ) -> Result<Caller, Refusal> {
         let issuer = &entry.issuer;
-        admission::admit(&claims, &issuer.require)?;
+        let facts = entry.profile.facts(&claims)?;
+        admission::admit(&facts, &issuer.require)?;
 
-        let mut reading = entry.profile.read(&claims)?;
-        extra::add(&mut reading.attributes, &claims, &issuer.attributes)?;
+        let mut reading = entry.profile.read(&facts)?;
+        extra::add(&mut reading.attributes, &facts, &issuer.attributes)?;
+        let tenant = extra::tenant(&facts, &issuer.tenant)?;
+        let subject = subject(&claims)?;
+        drop(facts);
         Ok(Caller {
             kind: profile::kind(&issuer.profile),
-            subject: subject(&claims)?,
+            subject,
             principal: reading.principal,
-            tenant: extra::tenant(&claims, &issuer.tenant)?,
+            tenant,
             trust: reading.trust,
             attributes: Arc::new(reading.attributes),
             claims: Arc::new(claims),
             token,
             issued_at: times.issued_at,
             expires_at: times.expires_at,
+            replay,
+            bound: None,
+            proof: None,
             issuer: Arc::clone(issuer),
         })
     }

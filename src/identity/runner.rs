@@ -3,7 +3,7 @@
 //! The token is verified and admitted as any identity is, by an entry that says it is for runners. Two valid tokens are
 //! two proved identities, and not yet one job: whoever holds both may have brought them together.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::claim::ClaimError;
@@ -46,7 +46,8 @@ impl Runner {
 }
 
 impl Identity {
-    /// Verifies the token that `caller` shows of the runner that it executes on.
+    /// Verifies the token that `caller` shows of the runner that it executes on. It has no proof of possession beside it: one
+    /// that is bound to a key is refused.
     ///
     /// # Errors
     /// As [`Self::authenticate`], about this token; `actor_refused` if its entry is not for runners, or it is the caller's own.
@@ -55,7 +56,7 @@ impl Identity {
             message: format!("the actor token: {}", refusal.message),
             ..refusal
         };
-        let shown = self.verify(actor, runners_only).await.map_err(of_actor)?;
+        let shown = self.by_token(actor.expose_secret(), None, runners_only).await.map_err(of_actor)?;
         if shown.token() == caller.token() {
             return Err(Refusal::new(
                 Code::ActorRefused,

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Caller, Runner};
-use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay};
-use crate::domain::{Scalar, Trust};
+use super::tests::signer::Signer;
+use super::{Caller, Proof, Runner, UsedProof, thumbprint};
+use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Possession, Profile, Replay};
+use crate::domain::{Scalar, Thumbprint, Trust};
 use crate::secret::Fingerprint;
 
 /// When a token shown at `now` expires: five minutes into each ten. One shown again soon is the same token, and expires when
@@ -33,6 +36,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         tenant: AttributeRule::Constant(Scalar::Text("default".into())),
         attributes: std::collections::BTreeMap::default(),
         replay: Replay::Once,
+        possession: Possession::Accepted,
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
         security_events: None,
@@ -54,6 +58,9 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         token: Fingerprint::of(token.as_bytes()),
         issued_at: now,
         expires_at: expiry(now),
+        replay: Replay::Once,
+        bound: None,
+        proof: None,
     }
 }
 
@@ -70,4 +77,33 @@ pub(crate) fn runner(id: &str, token: &str, now: Timestamp) -> Runner {
     issuer.url = "https://cluster.example".parse().unwrap();
     let token = Fingerprint::of(token.as_bytes());
     Runner::of(Caller { kind: "kubernetes", issuer: Arc::new(issuer), token, ..caller }, id)
+}
+
+/// The key of a job.
+pub(crate) struct JobKey(Signer);
+
+impl JobKey {
+    pub(crate) fn new() -> Self {
+        Self(Signer::ec("job"))
+    }
+
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        thumbprint(self.0.jwk().as_object().unwrap()).unwrap()
+    }
+
+    /// A proof for `GET https://tollgate.example/` beside `shown`.
+    pub(crate) fn proof(&self, shown: &str, now: Timestamp) -> Proof {
+        let ath = URL_SAFE_NO_PAD.encode(Fingerprint::of(shown.as_bytes()).as_bytes());
+        let url = "https://tollgate.example/";
+        let header = json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": self.0.jwk()});
+        let claims = json!({"jti": "j", "htm": "GET", "htu": url, "iat": now.as_second(), "ath": ath});
+        let text = self.0.token_of(&header, &claims.to_string());
+        Proof::beside_bearer(text.into(), "GET", url.into())
+    }
+}
+
+/// `caller` with a token that is bound to `key`, which the proof `id` has proved at `now`.
+pub(crate) fn bound(caller: Caller, key: &JobKey, id: &str, now: Timestamp) -> Caller {
+    let proof = UsedProof { id: Fingerprint::of(id.as_bytes()), until: now + Duration::from_mins(2) };
+    Caller { bound: Some(key.thumbprint()), proof: Some(proof), ..caller }
 }

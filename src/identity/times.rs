@@ -17,7 +17,7 @@ const MAX_SKEW: Duration = Duration::from_mins(1);
 /// Longest life that an identity token may claim. GitLab's tokens live as long as the job may run, at most a month.
 const MAX_LIFE: i64 = 31 * 24 * 60 * 60;
 /// 2000 to 2100, in seconds: milliseconds, fractions of an epoch and overflows are not times.
-const SANE: RangeInclusive<i64> = 946_684_800..=4_102_444_800;
+pub(super) const SANE: RangeInclusive<i64> = 946_684_800..=4_102_444_800;
 
 /// When a token was issued and when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(super) fn check(
     now: Timestamp,
 ) -> Result<Times, TimeError> {
     let expires = time(claims, "exp")?.ok_or(TimeError::Claim("exp"))?;
-    let issued = time(claims, "iat")?.ok_or(TimeError::Claim("iat"))?;
+    let issued = issued(claims, limits)?;
     let not_before = time(claims, "nbf")?;
 
     let now = now.as_second();
@@ -85,13 +85,37 @@ pub(super) fn check(
     Ok(Times { issued_at: at(issued, "iat")?, expires_at: at(expires, "exp")? })
 }
 
+/// The times of a certificate's claims, whose chain was verified at the same time.
+pub(super) fn of_certificate(
+    claims: &Map<String, Value>,
+    issuer: &Issuer,
+    now: Timestamp,
+) -> Result<Times, TimeError> {
+    let times = recall(claims, issuer)?;
+    let seconds = |from: Timestamp, to: Timestamp| to.as_second() - from.as_second();
+    if now >= times.expires_at {
+        return Err(TimeError::Expired(seconds(times.expires_at, now)));
+    }
+    if now < times.issued_at {
+        return Err(TimeError::Ahead("nbf", seconds(now, times.issued_at)));
+    }
+    Ok(times)
+}
+
 /// The times of claims that were checked when they were first seen.
-pub(super) fn recall(claims: &Map<String, Value>) -> Result<Times, TimeError> {
-    let at = |claim| {
-        let second = time(claims, claim)?.ok_or(TimeError::Claim(claim))?;
-        Timestamp::from_second(second).map_err(|_| TimeError::Claim(claim))
-    };
-    Ok(Times { issued_at: at("iat")?, expires_at: at("exp")? })
+pub(super) fn recall(claims: &Map<String, Value>, issuer: &Issuer) -> Result<Times, TimeError> {
+    let at = |second, claim| Timestamp::from_second(second).map_err(|_| TimeError::Claim(claim));
+    let expires = time(claims, "exp")?.ok_or(TimeError::Claim("exp"))?;
+    Ok(Times { issued_at: at(issued(claims, issuer)?, "iat")?, expires_at: at(expires, "exp")? })
+}
+
+/// When a token was issued: `iat`, which an SVID need not have; then `nbf`, as a certificate has it. A token whose age
+/// nobody can tell is refused.
+fn issued(claims: &Map<String, Value>, issuer: &Issuer) -> Result<i64, TimeError> {
+    match time(claims, "iat")? {
+        None if issuer.url.trust_domain().is_some() => time(claims, "nbf")?.ok_or(TimeError::Claim("iat")),
+        at => at.ok_or(TimeError::Claim("iat")),
+    }
 }
 
 /// Checks `iat`, and `exp` if there is one, of a security event token (RFC 8417, section 2.2), and returns until when it
@@ -119,7 +143,7 @@ pub(super) fn check_event(
 }
 
 /// A time claim, or none. `1.0` is no integer here, whatever its value.
-fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TimeError> {
+pub(super) fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TimeError> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let second = value.as_i64().filter(|second| SANE.contains(second));
     second.map(Some).ok_or(TimeError::Claim(claim))

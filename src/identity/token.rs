@@ -7,6 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use spiffe::{JwtSvid, JwtSvidError};
 
 use super::keys::{VerifyingKey, algorithm_named};
 use crate::causes;
@@ -61,9 +62,15 @@ pub(super) enum TokenError {
     /// An access, logout, security-event or proof token, or one of Tollgate's own.
     #[error("this is not an identity token but {0}")]
     Kind(&'static str),
+    /// Not what the specification of JWT-SVIDs asks for.
+    #[error("the token is no JWT-SVID")]
+    Svid(#[source] Box<JwtSvidError>),
     /// Something else than a security event token.
     #[error("this is not a security event token")]
     NotEvent,
+    /// Something else than a proof of possession.
+    #[error("its `typ` is not dpop+jwt")]
+    NotProof,
     /// A claim that selects the issuer entry is absent or of the wrong type.
     #[error("the token's claim `{0}` is missing or of the wrong type")]
     Claim(&'static str),
@@ -77,6 +84,10 @@ pub(super) enum TokenError {
 struct Header {
     algorithm: Algorithm,
     kid: Option<String>,
+    /// `typ` is `JOSE`, as a JWT-SVID's may be.
+    jose: bool,
+    /// There are members other than `alg`, `kid` and `typ`.
+    more: bool,
 }
 
 /// A token whose form is right and whose signature nobody has looked at.
@@ -103,7 +114,22 @@ impl<'a> Unverified<'a> {
     /// Takes a security event token apart (RFC 8417), which must say that it is one (section 2.3).
     pub(super) fn parse_event(token: &'a str) -> Result<Self, TokenError> {
         let parsed = Self::parse_kind(token, check_event_kind)?;
+        if parsed.header.jose {
+            return Err(TokenError::NotEvent);
+        }
         if parsed.claims.contains_key("events") { Ok(parsed) } else { Err(TokenError::NotEvent) }
+    }
+
+    /// Takes a proof of possession apart (RFC 9449, section 4.2), with the public key in its header: the one kind of token
+    /// that brings its own, as it proves nothing but that its maker has the other half.
+    pub(super) fn parse_proof(token: &'a str) -> Result<(Self, Map<String, Value>), TokenError> {
+        let (signed, header, payload, signature) = split(token)?;
+        let mut members = members(&decode(header)?)?;
+        let header = Header::of(&members, check_proof_kind)?;
+        let Some(Value::Object(jwk)) = members.remove("jwk") else { return Err(TokenError::Header("jwk")) };
+        let claims = json::object(&decode(payload)?, LIMITS)
+            .map_err(|source| TokenError::Json { part: "payload", source })?;
+        Ok((Self { header, claims, signed, signature: decode(signature)? }, jwk))
     }
 
     fn parse_kind(
@@ -111,7 +137,7 @@ impl<'a> Unverified<'a> {
         check: fn(Option<&str>) -> Result<(), TokenError>,
     ) -> Result<Self, TokenError> {
         let (signed, header, payload, signature) = split(token)?;
-        let header = Header::read(&decode(header)?, check)?;
+        let header = Header::of(&members(&decode(header)?)?, check)?;
         let claims = json::object(&decode(payload)?, LIMITS)
             .map_err(|source| TokenError::Json { part: "payload", source })?;
         Ok(Self { header, claims, signed, signature: decode(signature)? })
@@ -133,6 +159,28 @@ impl<'a> Unverified<'a> {
     /// compute, so that a used token would pass for another one.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.signed.as_bytes())
+    }
+
+    /// All claims, unverified: only to select a configured entry.
+    pub(super) const fn claims_insecure(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// Refuses a form that an OIDC issuer's token has not.
+    pub(super) fn check_plain(&self) -> Result<(), TokenError> {
+        if self.header.jose { Err(TokenError::Kind("a token of another type")) } else { Ok(()) }
+    }
+
+    /// Refuses a form that a JWT-SVID has not (JWT-SVID, section 2): its header has an algorithm, a key's id, and perhaps a
+    /// type. What else it must have the crate that knows SVIDs says. Verifies nothing.
+    pub(super) fn check_svid_insecure(&self, token: &str) -> Result<(), TokenError> {
+        if self.header.more {
+            return Err(TokenError::Header("other than alg, kid and typ"));
+        }
+        if self.header.kid.is_none() {
+            return Err(TokenError::Header("kid"));
+        }
+        JwtSvid::parse_insecure(token).map(drop).map_err(|error| TokenError::Svid(Box::new(error)))
     }
 
     /// The `iss` claim, unverified: only to select configured entries.
@@ -195,15 +243,23 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Shape("a part is not base64url without padding"))
 }
 
+/// The members of a header.
+fn members(json: &[u8]) -> Result<Map<String, Value>, TokenError> {
+    json::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })
+}
+
 impl Header {
     /// Members not named here are ignored, among them `jwk`, `jku`, `x5u`, `x5c` and `x5t`: a key never comes from
     /// the token that it is to verify (RFC 8725, sections 2.8 and 3.10).
-    fn read(json: &[u8], check: fn(Option<&str>) -> Result<(), TokenError>) -> Result<Self, TokenError> {
-        let members =
-            json::object(json, LIMITS).map_err(|source| TokenError::Json { part: "header", source })?;
+    fn of(
+        members: &Map<String, Value>,
+        check: fn(Option<&str>) -> Result<(), TokenError>,
+    ) -> Result<Self, TokenError> {
         if let Some(member) = REFUSED_MEMBERS.iter().find(|member| members.contains_key(**member)) {
             return Err(TokenError::Header(member));
         }
+        let jose = members.get("typ").is_some_and(|typ| typ == "JOSE");
+        let more = members.keys().any(|name| !matches!(name.as_str(), "alg" | "kid" | "typ"));
         let kid = match members.get("kid") {
             None => None,
             Some(Value::String(kid)) if kid.len() <= MAX_KID => Some(kid.clone()),
@@ -211,11 +267,13 @@ impl Header {
         };
         match members.get("typ") {
             None => check(None)?,
+            // Who verifies what it is decides once the issuer is known.
+            Some(_) if jose => {}
             Some(Value::String(typ)) => check(Some(typ))?,
             Some(_) => return Err(TokenError::Header("typ")),
         }
         let named = members.get("alg").and_then(Value::as_str).and_then(algorithm_named);
-        Ok(Self { algorithm: named.ok_or(TokenError::AlgorithmUnknown)?, kid })
+        Ok(Self { algorithm: named.ok_or(TokenError::AlgorithmUnknown)?, kid, jose, more })
     }
 }
 
@@ -231,6 +289,15 @@ fn check_kind(typ: Option<&str>) -> Result<(), TokenError> {
         "secevent+jwt" => Err(TokenError::Kind("a security event")),
         "dpop+jwt" => Err(TokenError::Kind("a proof of possession")),
         _ => Err(TokenError::Kind("a token of another type")),
+    }
+}
+
+/// Only `dpop+jwt`, written out (RFC 9449, section 4.2).
+fn check_proof_kind(typ: Option<&str>) -> Result<(), TokenError> {
+    let typ = typ.map(str::to_ascii_lowercase).unwrap_or_default();
+    match typ.strip_prefix("application/").unwrap_or(&typ) {
+        "dpop+jwt" => Ok(()),
+        _ => Err(TokenError::NotProof),
     }
 }
 
@@ -260,13 +327,14 @@ impl From<TokenError> for Refusal {
             TokenError::AlgorithmUnknown | TokenError::AlgorithmNotConfigured(_) => {
                 Code::TokenAlgorithmRefused
             }
-            TokenError::Kind(_) | TokenError::NotEvent => Code::TokenKindRefused,
-            TokenError::Claim(_) => Code::TokenClaimInvalid,
+            TokenError::Kind(_) | TokenError::NotEvent | TokenError::NotProof => Code::TokenKindRefused,
+            TokenError::Claim(_) | TokenError::Svid(_) => Code::TokenClaimInvalid,
             TokenError::Signature => Code::TokenSignatureInvalid,
         };
         let refusal = Self::new(code, error.to_string());
         match error {
             TokenError::Json { source, .. } => refusal.with_detail(causes::in_full(&source)),
+            TokenError::Svid(source) => refusal.with_detail(causes::in_full(&*source)),
             TokenError::AlgorithmNotConfigured(algorithm) => {
                 refusal.with_detail(format!("{algorithm:?} is not among the issuer's algorithms"))
             }

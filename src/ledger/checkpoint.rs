@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::chain::Head;
 use super::intent::StoreCheckpoint;
@@ -91,18 +92,29 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The compact JWS in `text`: alone, or in the last line of an export of events that holds one.
-pub(super) fn find_jws(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Line {
-        jws: String,
-    }
-    let line = |line: &str| serde_json::from_str(line).ok().map(|Line { jws }| jws);
+/// The checkpoints in `text`, compact JWSs: one alone, or those of an export of events, in its order. Events are lines as
+/// the events file or a sink has them, in either format.
+pub(super) fn find_all(text: &str) -> Vec<String> {
     let bare = text.trim();
     if bare.split('.').count() == 3 && !bare.contains(['{', ' ', '\n']) {
-        return Some(bare.to_owned());
+        return vec![bare.to_owned()];
     }
-    text.lines().rev().find_map(line)
+    text.lines().filter_map(in_event).collect()
+}
+
+/// The checkpoint that a line of events is about. A seal has a JWS too, and is none.
+fn in_event(line: &str) -> Option<String> {
+    // Most lines are about something else, and need not be parsed.
+    if !line.contains("\"jws\"") {
+        return None;
+    }
+    let event: Value = serde_json::from_str(line).ok()?;
+    let places = [("/kind", "/jws"), ("/metadata/event_code", "/unmapped/jws")];
+    let jws = |(kind, jws): (&str, &str)| {
+        let is_one = event.pointer(kind).and_then(Value::as_str) == Some("checkpoint");
+        event.pointer(jws).filter(|_| is_one).and_then(Value::as_str)
+    };
+    places.into_iter().find_map(jws).map(ToOwned::to_owned)
 }
 
 /// The claims of the checkpoint `jws`, if one of `keys` (public JWKs, JSON text) signed it.
@@ -148,11 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_newest_checkpoint_among_events() {
-        assert_eq!(find_jws(" a.b.c\n").as_deref(), Some("a.b.c"));
+    fn finds_every_checkpoint_among_events_of_either_format() {
+        assert_eq!(find_all(" a.b.c\n"), ["a.b.c"]);
         let lines = "{\"kind\":\"checkpoint\",\"jws\":\"a.b.c\"}\n{\"kind\":\"leased\"}\n\
-                     {\"kind\":\"checkpoint\",\"jws\":\"d.e.f\"}\n{\"kind\":\"leased\"}\n";
-        assert_eq!(find_jws(lines).as_deref(), Some("d.e.f"));
-        assert_eq!(find_jws("nothing"), None);
+                     {\"kind\":\"sealed\",\"jws\":\"x.y.z\"}\n\
+                     {\"metadata\":{\"event_code\":\"checkpoint\"},\"unmapped\":{\"jws\":\"d.e.f\"}}\n";
+        assert_eq!(find_all(lines), ["a.b.c", "d.e.f"]);
+        assert!(find_all("nothing").is_empty());
     }
 }

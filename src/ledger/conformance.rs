@@ -93,6 +93,9 @@ stores! {
     a_lost_renewal_of_what_its_target_ended_is_dead
     c_16_only_its_own_secret_renews_a_lease
     a_renewal_needs_the_record_that_it_rests_on
+    i_22_a_proof_serves_once_and_uses_up_no_token
+    i_22_a_bound_leases_secret_is_of_no_use_without_its_key
+    s_11_a_lease_that_was_unbound_or_bound_behind_the_ledgers_back_is_found
     s_11_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies
     s_11_nothing_young_or_unproven_is_pruned
     s_11_what_lives_or_is_in_force_holds_its_chain
@@ -102,6 +105,11 @@ stores! {
     s_11_seals_outlive_the_chain_that_held_them
     s_11_a_chain_that_was_changed_is_not_pruned
     a_decision_that_was_pruned_says_so
+    s_11_a_forecast_says_what_pruning_then_does_and_changes_nothing
+    a_forecast_says_what_is_young_unproven_or_not_delivered
+    a_forecast_names_the_lease_and_the_block_that_hold_a_chain
+    a_forecast_names_an_authorisation_that_may_have_led_to_something
+    s_11_a_forecast_says_that_a_chain_is_broken
 }
 
 /// What holds of one server on one file.
@@ -112,15 +120,19 @@ mod sqlite_alone {
 }
 
 mod blocks;
+mod forecast;
 mod heartbeats;
 mod lease_life;
 mod lists;
+mod possession;
 mod renewals;
 pub(in crate::ledger) mod retention;
 
 use blocks::*;
+use forecast::*;
 use heartbeats::*;
 use lease_life::*;
+use possession::*;
 use renewals::*;
 use retention::*;
 

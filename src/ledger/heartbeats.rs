@@ -14,7 +14,7 @@ use super::intent::Hear;
 use super::leases::status;
 use super::{LeaseStatus, Ledger, Unavailable};
 use crate::domain::{Code, LeaseId, Refusal};
-use crate::secret::LeaseSecret;
+use crate::identity::Holder;
 
 /// Pause between two writes of what was heard.
 pub const HEAR_EVERY: Duration = Duration::from_secs(3);
@@ -65,9 +65,9 @@ impl Ledger {
     /// Hears of a lease, by its secret. The heartbeat is written within a few seconds.
     ///
     /// # Errors
-    /// `lease_unknown`; `lease_ended` if its holder need not go on; `store_unavailable`.
-    pub async fn beat(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
-        let row = self.lease_of(id, secret).await?;
+    /// `lease_unknown`, `proof_*`; `lease_ended` if its holder need not go on; `store_unavailable`.
+    pub async fn beat(&self, id: LeaseId, holder: impl Into<Holder<'_>>) -> Result<LeaseStatus, Refusal> {
+        let (row, _) = self.lease_of(id, holder.into()).await?;
         let mut status = status(&row);
         let now = self.clock.now();
         if row.is_over(now.as_millisecond()) {

@@ -14,7 +14,7 @@ use super::kind::Kind;
 use super::record::DecisionRow;
 use super::sinks::Cursor;
 use super::{EndHow, Record, endings};
-use crate::domain::{BlockId, DecisionId, LeaseId};
+use crate::domain::{BlockId, DecisionId, LeaseId, Thumbprint};
 use crate::secret::Fingerprint;
 use crate::signing::KeyRecord;
 
@@ -74,6 +74,8 @@ pub(super) struct Authorise {
     pub(super) row: DecisionRow,
     /// For every token shown whose issuer's may not be used again: hash of token and role, and when it is dead for certain.
     pub(super) replay: Vec<(Fingerprint, i64)>,
+    /// The proof of possession that came with it, and until when it is remembered: used once, whatever its token is.
+    pub(super) proof: Option<(Fingerprint, i64)>,
     pub(super) idempotency: Option<Idempotency>,
     /// The lease that it renews, which must not be over.
     pub(super) renews: Option<LeaseId>,
@@ -96,6 +98,7 @@ pub(super) enum Authorisation {
         superseded: Option<SupersededRow>,
     },
     Replayed,
+    ProofReplayed,
     IdempotencyConflict,
     /// The lease to be renewed is over.
     LeaseOver,
@@ -122,6 +125,8 @@ pub(super) struct Lease {
     pub(super) issued_at: i64,
     pub(super) dies_at: Timestamp,
     pub(super) revocable: bool,
+    /// The key that it is bound to.
+    pub(super) bound_to: Option<Thumbprint>,
     /// Of the client's key, so that a retry finds this lease.
     pub(super) idempotency: Option<Fingerprint>,
     /// Silence after which it is ended, milliseconds.

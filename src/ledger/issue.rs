@@ -15,7 +15,7 @@ use super::states::{Authorised, Leased, Planned, Superseded};
 use crate::clock::random_bytes;
 use crate::config::Replay;
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Minted, Refusal, Revocability};
-use crate::identity::{Caller, Runner};
+use crate::identity::{Caller, Runner, UsedProof};
 use crate::policy::Grant;
 use crate::secret::{Fingerprint, LeaseSecret};
 use crate::signing::SigningError;
@@ -35,7 +35,7 @@ impl Ledger {
     /// A retry with the `Idempotency-Key` of an earlier attempt takes its place: see [`Authorised::supersedes`].
     ///
     /// # Errors
-    /// `blocked`, `token_replayed`, `idempotency_conflict`, `store_unavailable`.
+    /// `blocked`, `token_replayed`, `proof_replayed`, `idempotency_conflict`, `store_unavailable`.
     pub async fn authorise(&self, planned: Planned) -> Result<Authorised, (Planned, Refusal)> {
         let intent = match self.authorise_intent(&planned) {
             Ok(intent) => intent,
@@ -60,6 +60,9 @@ impl Ledger {
             }
             Ok(Authorisation::Replayed) => {
                 Refusal::new(Code::TokenReplayed, "the token, or the runner's, was used for this role before")
+            }
+            Ok(Authorisation::ProofReplayed) => {
+                Refusal::new(Code::ProofReplayed, "the DPoP proof was used before")
             }
             Ok(Authorisation::IdempotencyConflict) => Refusal::new(
                 Code::IdempotencyConflict,
@@ -92,12 +95,13 @@ impl Ledger {
         });
         let replay =
             once.map(|shown| (replay_key(shown, role), replay_until(shown).as_millisecond())).collect();
+        let proof = caller.proof().map(used_proof);
         let mut row = DecisionRow::of_grant(grant, Some(plan));
         let handle = self.seal_handle(facts.decision(), planned.handle(), row.rests_on())?;
         if let Some(plan) = &mut row.planned {
             plan.handle = handle;
         }
-        Ok(Authorise { row, replay, idempotency: idempotency(grant), renews })
+        Ok(Authorise { row, replay, proof, idempotency: idempotency(grant), renews })
     }
 
     /// Records the lease.
@@ -124,6 +128,7 @@ impl Ledger {
                 Revocability::Now => true,
                 Revocability::DiesAtExpiry => false,
             },
+            bound_to: grant.facts().caller().bound(),
             idempotency: idempotency(grant).map(|idempotency| idempotency.key),
             heartbeat: grant.facts().role().lease.heartbeat.map(millis),
         };
@@ -232,8 +237,17 @@ fn replay_until(caller: &Caller) -> Timestamp {
 /// recording one touches a page that others touch too.
 fn replay_key(caller: &Caller, role: &str) -> Fingerprint {
     let hash = Canon::new("tollgate/replay/1").bytes(caller.token().as_bytes()).text(role).finish();
+    timed(hash, caller.expires_at())
+}
+
+/// The key of a proof, likewise, and until when it is remembered.
+pub(super) fn used_proof(proof: UsedProof) -> (Fingerprint, i64) {
+    (timed(proof.id, proof.until), proof.until.as_millisecond())
+}
+
+fn timed(hash: Fingerprint, at: Timestamp) -> Fingerprint {
     let mut key = *hash.as_bytes();
-    for (byte, time) in key.iter_mut().zip(caller.expires_at().as_millisecond().to_be_bytes()) {
+    for (byte, time) in key.iter_mut().zip(at.as_millisecond().to_be_bytes()) {
         *byte = time;
     }
     Fingerprint::from_bytes(key)

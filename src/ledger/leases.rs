@@ -10,7 +10,8 @@ use super::intent::{AskEnd, Asked};
 use super::rows::{LeaseRow, UnleasedRow};
 use super::{Claim, Ledger, LedgerError, Permitted, Record};
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
-use crate::secret::{Fingerprint, LeaseSecret};
+use crate::identity::{Holder, UsedProof};
+use crate::secret::Fingerprint;
 
 /// State of a lease, for the one who holds its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -116,17 +117,29 @@ impl Ledger {
     /// The state of a lease, for the holder of its secret.
     ///
     /// # Errors
-    /// `lease_unknown`, whether the lease or the secret is wrong; `store_unavailable`.
-    pub async fn lease_status(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseStatus, Refusal> {
-        Ok(status(&self.lease_of(id, secret).await?))
+    /// `lease_unknown`, whether the lease or the secret is wrong; `proof_*`; `store_unavailable`.
+    pub async fn lease_status(
+        &self,
+        id: LeaseId,
+        holder: impl Into<Holder<'_>>,
+    ) -> Result<LeaseStatus, Refusal> {
+        Ok(status(&self.lease_of(id, holder.into()).await?.0))
+    }
+
+    /// The state of a lease that its holder began to end: who that is was proved then.
+    ///
+    /// # Errors
+    /// `lease_unknown`, `store_unavailable`.
+    pub async fn ended_status(&self, id: LeaseId) -> Result<LeaseStatus, Refusal> {
+        Ok(status(&self.stored_lease(id).await?.ok_or_else(unknown)?))
     }
 
     /// Marks a lease as to be ended, claims its end for the caller, and says how.
     ///
     /// # Errors
-    /// `lease_unknown`, `store_unavailable`; `internal` if its handle does not open.
-    pub async fn begin_end(&self, id: LeaseId, secret: &LeaseSecret) -> Result<Ending, Refusal> {
-        let row = self.lease_of(id, secret).await?;
+    /// `lease_unknown`, `proof_*`, `store_unavailable`; `internal` if its handle does not open.
+    pub async fn begin_end(&self, id: LeaseId, holder: impl Into<Holder<'_>>) -> Result<Ending, Refusal> {
+        let (row, _) = self.lease_of(id, holder.into()).await?;
         self.mark(id, row).await
     }
 
@@ -199,12 +212,20 @@ impl Ledger {
         self.store.reader().live_leases(now).await
     }
 
-    pub(super) async fn lease_of(&self, id: LeaseId, secret: &LeaseSecret) -> Result<LeaseRow, Refusal> {
+    /// The lease with this id and secret, if whoever shows them has the key that it is bound to; with the proof of that.
+    pub(super) async fn lease_of(
+        &self,
+        id: LeaseId,
+        holder: Holder<'_>,
+    ) -> Result<(LeaseRow, Option<UsedProof>), Refusal> {
         let row = self.stored_lease(id).await?;
         // A lease that does not exist has a secret too, which nobody knows: both answers take the same path.
         let stored = row.as_ref().map_or([0; 32], |row| row.secret);
-        let matches = Fingerprint::from_bytes(stored).matches(secret.expose().as_bytes());
-        row.filter(|_| matches).ok_or_else(unknown)
+        let matches = Fingerprint::from_bytes(stored).matches(holder.secret.expose().as_bytes());
+        let row = row.filter(|_| matches).ok_or_else(unknown)?;
+        // After the secret: nobody else learns that there is a lease, and that it is bound.
+        let proof = holder.prove(row.bound_to(), self.clock.now())?;
+        Ok((row, proof))
     }
 
     async fn stored_lease(&self, id: LeaseId) -> Result<Option<LeaseRow>, Refusal> {

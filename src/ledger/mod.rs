@@ -70,6 +70,7 @@ pub use postgres::{Copied, ServerDurability};
 pub use reader::Reader;
 pub use reading::{AuditFrom, AuditListed, Listed, Reading};
 pub use renewals::{Renewable, RunnerId};
+pub use retention::{ChainForecast, Forecast, Held};
 pub use rewrap::{Handles, Rewrapped};
 pub use search::{
     AuditEntry, AuditPage, AuditPlace, DecisionEntry, LeaseEntry, LeaseState, Look, MAX_LOOK, MAX_PAGE, Page,

@@ -12,12 +12,13 @@ use serde_json::{Map, Value};
 use super::endings::counted;
 use super::explained::time;
 use super::intent::{Adopt, Authorise, Close, Closing, Renew, Renewing};
+use super::issue::used_proof;
 use super::{
     Authorised, AuthorisedRenewal, Claim, Counted, DecisionRecord, Ledger, Planned, Renewed, Unavailable,
 };
 use crate::domain::{Code, DecisionId, FactKey, Handle, LeaseId, Prolonged, Refusal, Scalar, ScopeName};
-use crate::identity::Runner;
-use crate::secret::{Fingerprint, LeaseSecret};
+use crate::identity::{Holder, Runner, UsedProof};
+use crate::secret::Fingerprint;
 
 /// A lease that goes on, with what its first decision rested on.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Renewable {
     pub scopes: BTreeSet<ScopeName>,
     /// What the caller declared.
     pub declared: BTreeMap<FactKey, Scalar>,
+    /// The proof by the key that the lease is bound to, which serves for one renewal.
+    pub proof: Option<UsedProof>,
 }
 
 /// The runner of a recorded decision.
@@ -70,10 +73,10 @@ impl Ledger {
     /// What a renewal of this lease has to be decided on, for the holder of its secret.
     ///
     /// # Errors
-    /// `lease_unknown`; `lease_ended`; `lease_not_renewable` if its first decision cannot be read back, or was changed;
+    /// `lease_unknown`; `proof_*`; `lease_ended`; `lease_not_renewable` if its first decision cannot be read back, or was changed;
     /// `store_unavailable`.
-    pub async fn renewable(&self, id: LeaseId, secret: &LeaseSecret) -> Result<Renewable, Refusal> {
-        let row = self.lease_of(id, secret).await?;
+    pub async fn renewable(&self, id: LeaseId, holder: impl Into<Holder<'_>>) -> Result<Renewable, Refusal> {
+        let (row, proof) = self.lease_of(id, holder.into()).await?;
         if row.is_over(self.clock.now().as_millisecond()) {
             return Err(Refusal::new(Code::LeaseEnded, "the lease is over"));
         }
@@ -110,13 +113,14 @@ impl Ledger {
             runner,
             scopes,
             declared,
+            proof,
         })
     }
 
     /// Records the authorisation of a renewal.
     ///
     /// # Errors
-    /// `lease_ended`, `store_unavailable`; `internal` if `planned` does not renew `first`.
+    /// `lease_ended`, `proof_replayed`, `store_unavailable`; `internal` if `planned` does not renew `first`.
     pub async fn authorise_renewal(
         &self,
         planned: Planned,
@@ -126,13 +130,14 @@ impl Ledger {
         if planned.grant().facts().ask().renews != Some(lease) {
             return Err((planned, Refusal::new(Code::Internal, "the plan does not renew this lease")));
         }
-        let intent: Authorise = match self.authorise_intent(&planned) {
+        let mut intent: Authorise = match self.authorise_intent(&planned) {
             Ok(intent) => intent,
             Err(error) => {
                 let refusal = Refusal::new(Code::Internal, "the authorisation cannot be sealed");
                 return Err((planned, refusal.with_detail(error.to_string())));
             }
         };
+        intent.proof = first.proof.map(used_proof);
         let auth: Authorised = self.record_authorisation(planned, intent).await?;
         Ok(AuthorisedRenewal { auth, lease, first: first.decision })
     }

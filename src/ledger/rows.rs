@@ -7,6 +7,7 @@ use super::error::LedgerError;
 use super::explained::time;
 use super::key_text;
 use super::kind::KeyChange;
+use crate::domain::Thumbprint;
 use crate::secret::Fingerprint;
 use crate::signing::{KeyRecord, Place};
 
@@ -23,6 +24,7 @@ pub(super) struct LeaseRow {
     pub(super) issued_at: i64,
     pub(super) dies_at: i64,
     pub(super) revocable: bool,
+    pub(super) bound_to: Option<[u8; 32]>,
     pub(super) ended_at: Option<i64>,
     pub(super) end_how: Option<String>,
     pub(super) role: String,
@@ -35,6 +37,11 @@ pub(super) struct LeaseRow {
 }
 
 impl LeaseRow {
+    /// The key that its secret is of no use without.
+    pub(super) fn bound_to(&self) -> Option<Thumbprint> {
+        self.bound_to.map(Thumbprint::from_bytes)
+    }
+
     /// True if nobody may go on with it: somebody wants it ended, or its time is over.
     pub(super) fn is_over(&self, now: i64) -> bool {
         self.end_asked_at.is_some() || self.end_how.is_some() || self.dies_at <= now
@@ -89,20 +96,26 @@ pub(super) struct LeaseColumns<'a> {
     pub(super) issued_at: i64,
     pub(super) dies_at: i64,
     pub(super) revocable: i64,
+    pub(super) bound_to: Option<&'a [u8]>,
 }
 
 impl LeaseColumns<'_> {
     /// The payload of the lease's audit record.
     pub(super) fn payload(&self) -> Fingerprint {
-        Canon::new("tollgate/lease/1")
+        let kind = if self.bound_to.is_some() { "tollgate/lease/2" } else { "tollgate/lease/1" };
+        let columns = Canon::new(kind)
             .bytes(self.id)
             .text(self.tenant)
             .bytes(self.decision)
             .bytes(self.secret)
             .int(self.issued_at)
             .int(self.dies_at)
-            .int(self.revocable)
-            .finish()
+            .int(self.revocable);
+        // A lease that is bound to no key has the payload that it always had.
+        match self.bound_to {
+            Some(key) => columns.bytes(key).finish(),
+            None => columns.finish(),
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::config::{JwtTarget, LeaseTerms, PostgresPlace, Role, StorePlace, TargetKind};
 use crate::domain::{Ask, BlockId, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
-use crate::facts::testing::{ask, facts, on_runner, role};
+use crate::facts::testing::{ask, bound_facts, facts, on_runner, role};
+use crate::identity::testing::JobKey;
 use crate::policy::testing::grant;
 use crate::secret::LeaseSecret;
 use crate::signing::Sealer;
@@ -153,6 +154,11 @@ impl Bench {
     pub(super) fn planned_on(&self, token: &str, actor: &str) -> Planned {
         let runner = crate::identity::testing::runner("runner-7", actor, self.clock.now());
         plan(on_runner(self.facts(token, None), runner))
+    }
+
+    /// A planned grant for `token`, which is bound to `key` and came with the proof `id`.
+    pub(super) fn planned_bound(&self, token: &str, key: &JobKey, id: &str) -> Planned {
+        plan(bound_facts(token, key, id, self.clock.now()))
     }
 
     /// A planned grant for `token` and `ask`.

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::address::{AddressRules, CheckedResolver, ResolveError};
-use super::{NetError, Request, Response, Rules, roots};
+use super::{ClientAuthorities, NetError, Request, Response, Rules, roots, svid_server};
 use crate::causes;
+use crate::clock::Clock;
 
 /// Longest that name resolution, TCP and TLS together may take, within the request's own limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,13 +37,32 @@ impl Client {
     /// # Errors
     /// [`NetError::Setup`] without usable root certificates.
     pub fn new(rules: Rules) -> Result<Self, NetError> {
-        let Rules { allow_networks, insecure_loopback, extra_roots, timeout, max_bytes } = rules;
+        let roots = roots::trusted(rules.extra_roots.as_deref())?;
+        Self::build(rules, builder().tls_certs_only(roots))
+    }
+
+    /// Builds a client of the server whose SPIFFE ID is `id`, by whatever host name it is reached: it trusts `authorities` of
+    /// its trust domain, and nobody beside.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`].
+    pub fn of_svid(
+        rules: Rules,
+        id: &str,
+        authorities: &ClientAuthorities,
+        clock: &Clock,
+    ) -> Result<Self, NetError> {
+        let tls = svid_server::tls(id, authorities, clock)?;
+        Self::build(rules, builder().tls_backend_preconfigured(tls))
+    }
+
+    fn build(rules: Rules, builder: reqwest::ClientBuilder) -> Result<Self, NetError> {
+        let Rules { allow_networks, insecure_loopback, extra_roots: _, timeout, max_bytes } = rules;
         let addresses = Arc::new(AddressRules { allow_networks, insecure_loopback });
         let connect_timeout = CONNECT_TIMEOUT.min(timeout);
-        let http = builder()
+        let http = builder
             .dns_resolver(CheckedResolver(Arc::clone(&addresses)))
             .connect_timeout(connect_timeout)
-            .tls_certs_only(roots::trusted(extra_roots.as_deref())?)
             .build()
             .map_err(|error| NetError::Setup(causes::in_full(&error)))?;
         Ok(Self { http, addresses, timeout, connect_timeout, max_bytes })

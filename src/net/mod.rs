@@ -8,9 +8,12 @@
 mod address;
 mod client;
 mod peer_certificate;
+mod possession;
 mod request;
 mod roots;
 mod stream;
+mod svid_server;
+mod tls_time;
 
 #[cfg(test)]
 mod tests;
@@ -21,9 +24,11 @@ use ipnet::IpNet;
 
 pub use client::Client;
 pub use peer_certificate::{ClientAuthorities, ClientName, NotAName, PeerCertificate, unix_time};
+pub use possession::PossessionOnly;
 pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};
+pub use tls_time::TlsTime;
 
 /// What a client may reach, and how much it reads.
 #[derive(Debug, Clone)]

@@ -119,6 +119,28 @@ impl ClientAuthorities {
         Ok(Self { roots, verifier })
     }
 
+    /// The authorities in `certificates`, DER, and how many of them cannot be used; none without any that can.
+    pub fn from_der<'a>(certificates: impl Iterator<Item = CertificateDer<'a>>) -> (Option<Self>, usize) {
+        let mut roots = RootCertStore::empty();
+        let unusable = certificates.filter(|certificate| roots.add(certificate.clone()).is_err()).count();
+        // It fails for want of authorities alone.
+        let verifier = verifier_of(roots.clone()).ok();
+        (verifier.map(|verifier| Self { roots, verifier }), unusable)
+    }
+
+    /// The authorities, as what verifies servers takes them.
+    pub(super) const fn roots(&self) -> &RootCertStore {
+        &self.roots
+    }
+
+    /// Checks that the chain of `peer` leads to one of these authorities, is meant for clients, and is valid at `now`.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn verify(&self, peer: &PeerCertificate, now: Timestamp) -> Result<(), rustls::Error> {
+        self.verifier.verify_client_cert(peer.leaf(), peer.intermediates(), unix_time(now)).map(drop)
+    }
+
     /// What a handshake verifies with that asks for a certificate of any of `all` and demands none; none without
     /// authorities.
     pub fn of_handshake<'a>(all: impl Iterator<Item = &'a Self>) -> Option<Arc<dyn ClientCertVerifier>> {
@@ -135,7 +157,7 @@ impl ClientAuthorities {
     /// # Errors
     /// Why it is not believed.
     pub fn names(&self, peer: &PeerCertificate, now: Timestamp) -> Result<Vec<ClientName>, rustls::Error> {
-        self.verifier.verify_client_cert(peer.leaf(), peer.intermediates(), unix_time(now))?;
+        self.verify(peer, now)?;
         let leaf = EndEntityCert::try_from(peer.leaf())
             .map_err(|_| rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding))?;
         let dns = leaf.valid_dns_names().map(|name| ClientName::Dns(name.to_owned()));

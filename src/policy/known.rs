@@ -14,7 +14,7 @@ pub(super) const ROOTS: [&str; 7] =
     ["operation", "identity", "runner", "resource", "context", "declared", "history"];
 
 /// Keys with a type that never changes.
-const TYPED: [(&[&str], Kind); 30] = [
+const TYPED: [(&[&str], Kind); 31] = [
     (&["operation"], Kind::Text),
     (&["identity", "issuer"], Kind::Text),
     (&["identity", "kind"], Kind::Text),
@@ -23,6 +23,7 @@ const TYPED: [(&[&str], Kind); 30] = [
     (&["identity", "tenant"], Kind::Text),
     (&["identity", "trust"], Kind::Text),
     (&["identity", "age_seconds"], Kind::Number),
+    (&["identity", "bound"], Kind::Boolean),
     (&["identity", "repository_id"], Kind::Text),
     (&["identity", "owner_id"], Kind::Text),
     (&["identity", "ref_protected"], Kind::Boolean),
@@ -64,7 +65,7 @@ impl Known {
     /// Over all issuers and roles of `config`.
     pub(super) fn new(config: &Config) -> Self {
         let identities = config.issuers.values().filter(|issuer| issuer.vouches_for_identities());
-        let own = identities.flat_map(|issuer| issuer.attributes.keys());
+        let own = identities.flat_map(|issuer| issuer.own_attributes());
         let rules = config.issuers.values().filter_map(|issuer| issuer.runner.as_ref());
         let members = rules.flat_map(|rules| rules.members.keys()).map(ToString::to_string);
         let always = RESERVED_RUNNER_KEYS.iter().chain(RUNNER_TEXT_KEYS).map(|key| (*key).to_owned());

@@ -90,6 +90,6 @@ fn operation_input(operation: Operation) -> Value {
 fn identity(tenant: &str) -> Value {
     json!({
         "issuer": "https://issuer.example", "kind": "generic", "subject": "smoke", "principal": "smoke:1",
-        "tenant": tenant, "trust": "unknown", "age_seconds": 0, "claims": {},
+        "tenant": tenant, "trust": "unknown", "age_seconds": 0, "bound": false, "claims": {},
     })
 }

@@ -13,7 +13,9 @@ use super::upstream::{internal, unfit, unsigned};
 use crate::clock::Clock;
 use crate::config::attributes::RESERVED_CLAIMS;
 use crate::config::{JwtRole, JwtTarget};
-use crate::domain::{Credential, DecisionId, Handle, IssuerUrl, Minted, PrincipalKey, Refusal, Revocability};
+use crate::domain::{
+    Credential, DecisionId, Handle, IssuerUrl, Minted, PrincipalKey, Refusal, Revocability, Thumbprint,
+};
 use crate::ledger::Authorised;
 use crate::policy::Grant;
 use crate::signing::{ACCESS_TOKEN_TYP, Purpose, SharedKeyring};
@@ -43,6 +45,8 @@ struct Claims<'a> {
     /// The runner that was proved beside the caller (RFC 8693, section 4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Actor<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     #[serde(flatten)]
     copied: BTreeMap<&'a str, &'a Value>,
 }
@@ -50,6 +54,12 @@ struct Claims<'a> {
 #[derive(Serialize)]
 struct Actor<'a> {
     sub: &'a PrincipalKey,
+}
+
+/// The key that the token is bound to (RFC 7800, section 3.1; RFC 9449, section 6.1).
+#[derive(Serialize)]
+struct Confirmation {
+    jkt: Thumbprint,
 }
 
 impl Jwt {
@@ -90,6 +100,7 @@ impl Jwt {
             role: facts.role().name.as_str(),
             tenant: facts.role().tenant.as_str(),
             act: facts.runner().map(|runner| Actor { sub: runner.caller().principal() }),
+            cnf: caller.bound().map(|jkt| Confirmation { jkt }),
             // An attribute that this identity lacks is a claim that the token lacks.
             copied: role
                 .claims

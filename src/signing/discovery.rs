@@ -34,13 +34,16 @@ pub fn federation(url: &IssuerUrl, algorithms: impl IntoIterator<Item = SigningA
 /// `{url}/.well-known/oauth-authorization-server` (RFC 8414, section 2): where and how to exchange a token.
 ///
 /// There is no authorization endpoint, so `response_types_supported` has no element and is left out (section 3.2).
-pub fn authorization_server(url: &IssuerUrl) -> String {
+///
+/// `proofs` are the algorithms of proofs of possession (RFC 9449, section 5.1).
+pub fn authorization_server(url: &IssuerUrl, proofs: &[&str]) -> String {
     json!({
         "issuer": url,
         "token_endpoint": under(url, "token"),
         "jwks_uri": under(url, "jwks"),
         "grant_types_supported": [TOKEN_EXCHANGE],
         "token_endpoint_auth_methods_supported": ["none"],
+        "dpop_signing_alg_values_supported": proofs,
     })
     .to_string()
 }
@@ -97,12 +100,14 @@ mod tests {
 
     #[test]
     fn s_13_the_authorization_server_offers_token_exchange_and_names_no_role_or_scope() {
-        let document = parsed(&authorization_server(&"https://tollgate.example".parse().unwrap()));
+        let document =
+            parsed(&authorization_server(&"https://tollgate.example".parse().unwrap(), &["ES256"]));
         assert_eq!(document["issuer"], "https://tollgate.example");
         assert_eq!(document["token_endpoint"], "https://tollgate.example/token");
         assert_eq!(document["jwks_uri"], "https://tollgate.example/jwks");
         assert_eq!(document["grant_types_supported"], json!([TOKEN_EXCHANGE]));
-        assert_eq!(document.as_object().unwrap().len(), 5, "{document}");
+        assert_eq!(document["dpop_signing_alg_values_supported"], json!(["ES256"]));
+        assert_eq!(document.as_object().unwrap().len(), 6, "{document}");
     }
 
     #[test]

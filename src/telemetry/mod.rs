@@ -12,13 +12,13 @@ mod traces;
 
 pub use logs::{DEFAULT_FILTER, FILTER_VARIABLE, Format, init};
 pub use metrics::{
-    Budget, EndOutcome, InFlight, KmsOutcome, METRICS, Metric, MetricKind, Metrics, Outcome, batch_committed,
-    blocks_in_force, commit_failed, configuration_reloaded, end_tried, ends_waiting, event_dropped,
-    exchange_ended, issuer_keys_aged, kms_called, leases_live, mint_ended, names, rate_limited, readiness,
-    request_ended, request_shed, signing_keys, sink_dead_letter, sink_delivered, sink_failed, sink_lags,
-    sink_starts,
+    Budget, EndOutcome, Exposition, InFlight, KmsOutcome, METRICS, Metric, MetricKind, Metrics, Outcome,
+    batch_committed, blocks_in_force, commit_failed, configuration_reloaded, end_tried, ends_waiting,
+    event_dropped, exchange_ended, issuer_keys_aged, kms_called, leases_live, mint_ended, names,
+    rate_limited, readiness, request_ended, request_shed, signing_keys, sink_dead_letter, sink_delivered,
+    sink_failed, sink_lags, sink_starts,
 };
-pub use span::{Step, exchange_came_to, exchange_is_for, exchange_span};
+pub use span::{Step, exchange_came_to, exchange_is_for, exchange_span, in_request};
 pub use traces::{TraceOptions, Traces};
 
 use crate::net::NetError;

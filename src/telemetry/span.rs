@@ -2,9 +2,11 @@
 //!
 //! Where nobody listens to a span, as by default, it is a constant: nothing is allocated or formatted for it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
+use opentelemetry::trace::TraceId;
 use tracing::{Instrument, Span, debug_span};
 
 use super::metrics::{Outcome, names};
@@ -31,8 +33,28 @@ pub fn exchange_is_for(role: &RoleName, tenant: &TenantName) {
     Span::current().record("role", role.as_str()).record("tenant", tenant.as_str());
 }
 
+tokio::task_local! {
+    /// The sampled trace of the exchange that a request came to.
+    static TRACE: Arc<OnceLock<TraceId>>;
+}
+
+/// Runs a request, or a part of it in a task of its own: what is timed after its exchange belongs to the exchange's trace.
+pub fn in_request<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    TRACE.scope(TRACE.try_with(Arc::clone).unwrap_or_default(), work)
+}
+
+/// The trace of what is done here, if it was sampled.
+pub(super) fn current_trace() -> Option<TraceId> {
+    let of_request = TRACE.try_with(|trace| trace.get().copied()).ok().flatten();
+    of_request.or_else(|| traces::sampled(&Span::current()))
+}
+
 /// Notes in an exchange's span how it ended.
 pub fn exchange_came_to(span: &Span, outcome: Outcome) {
+    if let Some(sampled) = traces::sampled(span) {
+        // Not every exchange is a request's.
+        let _ = TRACE.try_with(|trace| trace.set(sampled));
+    }
     span.record("outcome", outcome.as_str());
     if let Outcome::Refused(code) = outcome {
         span.record("code", code.as_str());

@@ -57,6 +57,29 @@ async fn s_10_a_broken_configuration_leaves_the_last_good_one_in_force() {
     assert_eq!(status_of(&site, "deploy").await, 403);
 }
 
+/// Whoever logs in at night has a shell without the service's variables.
+#[tokio::test]
+async fn administration_needs_none_of_the_secrets_of_the_broker() {
+    let site = Site::of_process(&[]).await;
+    let webhook = "[webhooks.siem]\nsecret = { env = \"SIEM\" }\nduration = \"1h\"\n\
+                   subjects = { repository = \"/repository\" }";
+    site.write("config/tollgate.toml", &site.settings(webhook));
+    let _server = Server::start_with(&site.config(), &[("SIEM", "0123456789abcdef0123456789abcdef")]);
+    let (status, _, said) = reload(&site);
+    assert_eq!(status, Some(0), "{said}");
+    let (config, socket) = (site.config(), site.path("ledger.db.sock"));
+    for options in [["--config", config.to_str().unwrap()], ["--socket", socket.to_str().unwrap()]] {
+        for arguments in
+            [["block", options[0], options[1], "list"], ["block", "list", options[0], options[1]]]
+        {
+            let done = process::run(&arguments);
+            assert!(done.status.success(), "{arguments:?}: {done:?}");
+        }
+    }
+    let rotate = ["keys", "rotate", "credentials", "--config", config.to_str().unwrap()];
+    assert!(process::run(&rotate).status.success());
+}
+
 #[tokio::test]
 async fn what_is_read_only_at_start_is_refused_at_reload() {
     let site = Site::of_process(&[]).await;

@@ -1,5 +1,7 @@
 //! What the security team lists and ends over HTTP, as policy lets it.
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -233,6 +235,29 @@ async fn whoever_follows_the_audit_chain_waits_for_the_next_record() {
     let first: Value = serde_json::from_str(followed.text.lines().next().unwrap()).unwrap();
     assert_eq!((&first["kind"], &first["decision"]), (&json!("authorised"), &granted["decision"]));
     assert_eq!(get(&site, "/v1/leases?wait=1").await.code(), "request_malformed");
+    app.stop().await;
+}
+
+/// More who follow than there is room for. That the first answer has nothing says that all others wait: it found every
+/// place taken.
+#[tokio::test]
+async fn s_07_of_thirty_three_who_follow_one_is_answered_at_once_and_the_others_see_the_next_record() {
+    let site = site("").await;
+    let app = site.start().await;
+    let here = get(&site, "/v1/audit?from=now").await;
+    let here = here.headers["tollgate-cursor"].to_str().unwrap().to_owned();
+    let path = format!("/v1/audit?from=now&wait=20&cursor={here}");
+    let mut following: FuturesUnordered<_> = (0..33).map(|_| get(&site, &path)).collect();
+    let first = following.next().await.unwrap();
+    assert_eq!((first.status, first.text.as_str()), (200, ""));
+    assert_eq!(first.headers["tollgate-more"], "false");
+    let (others, granted) =
+        tokio::join!(following.collect::<Vec<_>>(), async { site.api().deploy(&site.token()).await.ok() });
+    assert_eq!(others.len(), 32);
+    for answer in others {
+        let record: Value = serde_json::from_str(answer.text.lines().next().unwrap_or("{}")).unwrap();
+        assert_eq!((&record["kind"], &record["decision"]), (&json!("authorised"), &granted["decision"]));
+    }
     app.stop().await;
 }
 

@@ -71,12 +71,15 @@ async fn the_record_is_searched_and_exported() {
     lease(&site).await;
     let denied = site.api().deploy(&site.token_with(&json!({ "event_name": "pull_request" }))).await;
     let auditor = token(&site, "auditor", "default");
+    let config = site.config();
+    let config = config.to_str().unwrap();
+    let mistyped = run(&site, "", &["audit", "search", "--outcome", "denied", "--config", config]);
+    assert_eq!(mistyped.status.code(), Some(64), "to find nothing would be a wrong answer");
+    assert!(text(&mistyped.stderr).contains("policy_denied"), "{mistyped:?}");
     let search = ["audit", "search", "--outcome", "not_allowed", "--since", "1h", "--json"];
     let found = lines(&run(&site, &auditor, &search));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["decision"], denied.json["decision"]);
-    let config = site.config();
-    let config = config.to_str().unwrap();
     let local = lines(&run(&site, "", &[search.as_slice(), &["--config", config]].concat()));
     assert_eq!(found, local);
 

@@ -63,6 +63,8 @@ mod policies;
 #[cfg(test)]
 mod policy_matrix;
 #[cfg(test)]
+mod possession;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod readme;
@@ -77,6 +79,8 @@ mod replay;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod runners;
 #[cfg(test)]
 mod scopes;
@@ -84,6 +88,8 @@ mod scopes;
 mod secrets;
 #[cfg(test)]
 mod sinks;
+#[cfg(test)]
+mod spiffe;
 #[cfg(test)]
 mod store_faults;
 #[cfg(test)]

@@ -85,6 +85,7 @@ fn input(
             tenant: (*tenant).into(),
             trust: *trust,
             age_seconds: 5,
+            bound: false,
             attributes: Arc::new(
                 attributes.into_iter().map(|(name, value)| (name.parse().unwrap(), value)).collect(),
             ),

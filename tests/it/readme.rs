@@ -1,4 +1,4 @@
-//! The README's guides, run as they are written: every shell block of a scenario in order, in one shell, with the files
+//! The guides of the README and of docs/operations.md, run as they are written: every shell block of a scenario in order, in one shell, with the files
 //! that stand between them, against the real servers; and its tables, compared with the code.
 //!
 //! A fence's info string says what a block is for:
@@ -18,19 +18,21 @@ use blocks::{Block, Kind};
 use scenario::Scenario;
 
 /// Scenarios that need a sandbox run its blocks first.
-const SCENARIOS: [(&str, &[&str]); 7] = [
+const SCENARIOS: [(&str, &[&str]); 9] = [
     ("demo", &["demo"]),
     ("policy", &["sandbox", "policy"]),
     ("runner", &["sandbox", "runner"]),
     ("operator", &["sandbox", "operator"]),
     ("aws", &["sandbox", "aws"]),
     ("vault", &["sandbox", "vault"]),
+    ("possession", &["sandbox", "possession"]),
     ("on call", &["sandbox"]),
+    ("replicas", &["sandbox", "replicas"]),
 ];
 
 fn scenario(name: &'static str) -> Scenario {
     let (_, parts) = SCENARIOS.iter().find(|(known, _)| *known == name).unwrap();
-    let all = blocks::readme();
+    let all = blocks::all();
     let blocks = parts.iter().flat_map(|part| all.iter().filter(move |block| block.scenario() == Some(part)));
     Scenario::new(name, blocks.cloned().collect())
 }
@@ -38,12 +40,12 @@ fn scenario(name: &'static str) -> Scenario {
 #[test]
 fn every_block_is_run_or_says_why_not() {
     let known: Vec<&str> = SCENARIOS.iter().flat_map(|(_, parts)| parts.iter().copied()).collect();
-    for Block { kind, line, .. } in &blocks::readme() {
+    for Block { kind, page, line, .. } in &blocks::all() {
         match kind {
             Kind::Run { scenario, .. } | Kind::File { scenario, .. } | Kind::Output { scenario } => {
-                assert!(known.contains(&scenario.as_str()), "line {line}: no scenario {scenario}");
+                assert!(known.contains(&scenario.as_str()), "{page}:{line}: no scenario {scenario}");
             }
-            Kind::NotRun(why) => println!("line {line} is not run: {why}"),
+            Kind::NotRun(why) => println!("{page}:{line} is not run: {why}"),
             Kind::Drawing => {}
         }
     }
@@ -65,8 +67,20 @@ fn the_runner_proved_beside_the_job() {
 }
 
 #[test]
+fn a_stolen_token_is_of_no_use() {
+    scenario("possession").run();
+}
+
+#[test]
 fn what_an_operator_does() {
     scenario("operator").run();
+}
+
+#[test]
+fn two_replicas_from_an_empty_database_to_a_restored_backup_a_stolen_key_and_a_block() {
+    let mut scenario = scenario("replicas");
+    scenario.start_postgres();
+    scenario.run();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `tollgate audit`: what was decided and done, and proof that the record of it is whole.
 
 mod follow;
+mod prune;
 mod search;
 pub(super) mod verify;
 
@@ -17,6 +18,7 @@ use super::output::Output;
   tollgate audit verify
   tollgate audit verify --checkpoint /mnt/worm/checkpoint.jws
   tollgate audit verify --store copy-of-ledger.db --json
+  tollgate audit prune --dry-run --retention 90d
   tollgate audit search --outcome policy_denied --since 24h
   tollgate audit search --principal github:repository:1234 --config config
   tollgate audit tail
@@ -33,6 +35,8 @@ pub(super) struct AuditArgs {
 enum Command {
     /// Recompute every hash and signature of the record.
     Verify(verify::VerifyArgs),
+    /// Say what retention would prune now, and what holds the rest.
+    Prune(prune::PruneArgs),
     /// Find decisions, newest first.
     Search(search::SearchArgs),
     /// Follow the audit chain as it grows.
@@ -45,6 +49,7 @@ enum Command {
 pub(super) async fn run(args: AuditArgs, output: Output) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Verify(args) => return verify::run(args, output).await,
+        Command::Prune(args) => prune::run(args, output).await?,
         Command::Search(args) => search::run(args, output).await?,
         Command::Tail(args) => follow::tail(args, output).await?,
         Command::Export(args) => follow::export(args).await?,

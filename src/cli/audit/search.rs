@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use crate::cli::failure::Failure;
 use crate::cli::lists::{self, Filters, List, Query, WhereArgs, table};
 use crate::cli::output::Output;
-use crate::domain::Operation;
+use crate::domain::{Operation, OutcomeName};
 
 /// Arguments of `audit search`.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(in crate::cli) struct SearchArgs {
     operation: Option<Operation>,
     /// Only decisions that ended so: allow, `would_allow`, permit or a refusal code.
     #[arg(long, value_name = "OUTCOME")]
-    outcome: Option<String>,
+    outcome: Option<OutcomeName>,
     /// Most entries to print.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,

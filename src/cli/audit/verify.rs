@@ -1,6 +1,6 @@
 //! `tollgate audit verify`: proof that the record is whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -21,7 +21,7 @@ pub(in crate::cli) struct VerifyArgs {
     /// The SQLite file to read; the configuration's store unless given.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
-    /// A checkpoint that was kept elsewhere.
+    /// A checkpoint that was kept elsewhere, or the events that `audit.file` or a sink wrote, with all in them.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 }
@@ -33,7 +33,7 @@ pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<Exit
         Some(file) => StorePlace::Sqlite(file),
         None => source.checked()?.config.settings.store.place,
     };
-    let checkpoint = checkpoint.map(std::fs::read_to_string).transpose()?;
+    let checkpoint = checkpoint.map(|file| read(&file)).transpose()?;
     let verifying = tokio::task::spawn_blocking(move || {
         let reader = Reader::open(&store)?;
         reader.verify(checkpoint.as_deref().map(str::trim))
@@ -48,6 +48,11 @@ pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<Exit
         print_report(&report, output)?;
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Status::Failed, format!("{}: {error}", file.display())))
 }
 
 /// A report with the answer to the one question first.

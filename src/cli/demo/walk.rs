@@ -89,7 +89,7 @@ impl Walk {
 
     async fn who(&mut self) -> Result<(), Failure> {
         let token = self.token(json!({})).await?;
-        let seen = self.broker.get("v1/whoami", &token).await?;
+        let seen = self.broker.get("v1/whoami", &token.into()).await?;
         let good = is(&seen, "trust", "trusted") && seen.get("principal").is_some_and(Value::is_string);
         self.step("whoami", "Who asks: a CI job's token, verified and admitted", good, &seen)
     }
@@ -171,7 +171,7 @@ impl Walk {
 
     async fn ended(&mut self, granted: &Granted) -> Result<(), Failure> {
         let title = "Ended: with the lease secret, by the job that holds it";
-        let details = match self.broker.end(&granted.lease.id, &granted.lease.secret).await {
+        let details = match self.broker.end(&granted.lease.id, &granted.lease.shown()).await {
             Ok(_) => json!({ "lease": granted.lease.id, "revocable": granted.lease.revocable,
                 "note": "a signed token cannot be recalled: the record says when it dies" }),
             Err(attempt) => json!({ "error": Failure::from(attempt).message }),

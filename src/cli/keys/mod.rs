@@ -5,7 +5,7 @@ mod list;
 mod revoke;
 mod rewrap;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -13,7 +13,7 @@ use super::failure::{Failure, Status};
 use super::output::Output;
 use super::reload::ask;
 use super::source::SourceArgs;
-use crate::app::{AdminAnswer, AdminRequest, KeyReport, admin_socket};
+use crate::app::{AdminAnswer, AdminRequest, KeyReport};
 use crate::causes;
 use crate::config::Settings;
 use crate::ledger::Reader;
@@ -72,10 +72,9 @@ enum PurposeArg {
 
 /// Runs the subcommand.
 pub(super) async fn run(args: KeysArgs, output: Output) -> Result<(), Failure> {
-    let checked = args.source.checked()?;
-    let settings = &checked.config.settings;
+    let checked = || args.source.checked().map(|checked| checked.config.settings);
     match args.command {
-        Command::List => list::print(&list::stored(settings)?, output),
+        Command::List => list::print(&list::stored(&checked()?)?, output),
         Command::Rotate { purpose } => {
             let purpose = match purpose {
                 PurposeArg::Federation => Purpose::Federation,
@@ -83,17 +82,17 @@ pub(super) async fn run(args: KeysArgs, output: Output) -> Result<(), Failure> {
                 PurposeArg::Checkpoints => Purpose::Checkpoints,
             };
             let request = AdminRequest::RotateKeys { purpose: purpose.as_str().to_owned() };
-            list::print(&keys_after(settings, &request).await?, output)
+            list::print(&keys_after(&args.source.socket()?, &request).await?, output)
         }
-        Command::Revoke(args) => revoke::run(&args, settings, output).await,
-        Command::Rewrap => rewrap::run(settings, output).await,
-        Command::Export { out } => export::run(settings, &out, output),
+        Command::Revoke(args) => revoke::run(&args, &checked()?, output).await,
+        Command::Rewrap => rewrap::run(&checked()?, output).await,
+        Command::Export { out } => export::run(&checked()?, &out, output),
     }
 }
 
 /// The keys as they are after the broker did what `request` asks.
-async fn keys_after(settings: &Settings, request: &AdminRequest) -> Result<Vec<KeyReport>, Failure> {
-    match ask(&admin_socket(settings), request).await? {
+async fn keys_after(socket: &Path, request: &AdminRequest) -> Result<Vec<KeyReport>, Failure> {
+    match ask(socket, request).await? {
         AdminAnswer::Keys { keys } => Ok(keys),
         AdminAnswer::Failed { message } => Err(Failure::new(Status::Failed, message)),
         AdminAnswer::Reloaded { .. }

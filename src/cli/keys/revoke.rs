@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal};
 use clap::Args;
 
 use super::{keys_after, list};
-use crate::app::{AdminRequest, KeyReport};
+use crate::app::{AdminRequest, KeyReport, admin_socket};
 use crate::cli::failure::{Failure, Status};
 use crate::cli::output::{Output, Tone};
 use crate::config::Settings;
@@ -42,7 +42,7 @@ pub(super) async fn run(args: &RevokeArgs, settings: &Settings, output: Output) 
         confirm()?;
     }
     let request = AdminRequest::RevokeKey { kid: args.kid.clone(), rotate: args.rotate };
-    list::print(&keys_after(settings, &request).await?, output)?;
+    list::print(&keys_after(&admin_socket(settings), &request).await?, output)?;
     Output::note(Tone::Strong, next_step(&key.purpose));
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{List, Page, Place, Query};
 use crate::cli::ask::Connection;
 use crate::cli::client::{Attempt, Broker};
 use crate::cli::failure::{Failure, Status};
+use crate::cli::possession::Shown;
 use crate::net::Response;
 
 /// How often one page is asked for while the broker says that this identity asks too often.
@@ -20,7 +20,7 @@ const MAX_WAIT: u32 = 60;
 pub(in crate::cli) struct Remote {
     connection: Connection,
     broker: Broker,
-    token: Option<SecretString>,
+    token: Option<Shown>,
 }
 
 impl List {

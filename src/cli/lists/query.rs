@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::form_urlencoded::Serializer;
 
 use crate::clock::Clock;
-use crate::domain::{Operation, PrincipalKey, RoleName, TenantName, Tenants};
+use crate::domain::{Operation, OutcomeName, PrincipalKey, RoleName, TenantName, Tenants};
 use crate::ledger::{LeaseState, Search};
 
 /// How long the broker waits with a page for what is not recorded yet; it gives less if its settings say so.
@@ -64,7 +64,7 @@ pub(in crate::cli) struct Query {
     pub(in crate::cli) filters: Filters,
     pub(in crate::cli) state: Option<LeaseState>,
     pub(in crate::cli) operation: Option<Operation>,
-    pub(in crate::cli) outcome: Option<String>,
+    pub(in crate::cli) outcome: Option<OutcomeName>,
     /// Records of the audit chain from now on.
     pub(in crate::cli) from_now: bool,
     /// Pages after the first one wait a while for what is not recorded yet.
@@ -84,7 +84,7 @@ impl Query {
             ("until", when(within.until)),
             ("state", self.state.map(|state| state.to_string())),
             ("operation", self.operation.map(|operation| operation.to_string())),
-            ("outcome", self.outcome.clone()),
+            ("outcome", self.outcome.as_ref().map(ToString::to_string)),
             ("from", self.from_now.then(|| "now".to_owned())),
             ("limit", Some(limit.to_string())),
             ("cursor", cursor.map(ToOwned::to_owned)),
@@ -102,7 +102,7 @@ impl Query {
             role,
             state: self.state,
             operation: self.operation,
-            outcome: self.outcome.clone(),
+            outcome: self.outcome.as_ref().map(ToString::to_string),
             since: within.since.map(|When(at)| at),
             until: within.until.map(|When(at)| at),
         }

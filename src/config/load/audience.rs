@@ -34,20 +34,21 @@ const FOREIGN: &[&str] = &[
 const FOREIGN_STARTS: &[&str] =
     &["https://iam.googleapis.com/", "//iam.googleapis.com/", "https://github.com/", "https://gitlab.com/"];
 
-/// An audience: 1 to 512 printable ASCII characters without spaces.
+/// An audience: 1 to 512 printable ASCII characters without spaces, `*` or `#`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Audience(pub(super) String);
 
 /// A text that cannot be an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an audience is 1 to {MAX_AUDIENCE_BYTES} printable ASCII characters, without spaces or `*`")]
+#[error("an audience is 1 to {MAX_AUDIENCE_BYTES} printable ASCII characters, without spaces, `*` or `#`")]
 pub(super) struct InvalidAudience;
 
 impl FromStr for Audience {
     type Err = InvalidAudience;
+    /// `#` is left to what follows an audience: the key that a token is bound to.
     fn from_str(text: &str) -> Result<Self, InvalidAudience> {
         let fits = (1..=MAX_AUDIENCE_BYTES).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*');
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'#'));
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidAudience) }
     }
 }
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn i_06_audiences_are_exact_and_bounded() {
-        for text in ["", "a b", "*", "https://*.example", "a\n", "é"] {
+        for text in ["", "a b", "*", "https://*.example", "a\n", "é", "a#jkt=b"] {
             assert_eq!(text.parse::<Audience>(), Err(InvalidAudience), "{text:?}");
         }
         assert!("a".repeat(513).parse::<Audience>().is_err());

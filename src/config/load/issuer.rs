@@ -10,14 +10,43 @@ use super::audience::Audience;
 use super::known::Known;
 use super::sharing::{self, Sharing};
 use super::source::is_pointer;
-use super::{endpoint, events, rule, runner};
+use super::{endpoint, events, rule, runner, spiffe};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
-use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay, Requirement, jwks};
+use crate::config::{
+    Algorithm, AttributeRule, Issuer, KeySource, Possession, Profile, Replay, Requirement, jwks,
+};
 use crate::domain::{AttributeName, IssuerName, IssuerUrl, Scalar, TenantName, Trust};
 
 /// Pairs of issuer and audience in use, with the entry that uses them.
 pub(super) type Taken = BTreeMap<(IssuerUrl, String), IssuerName>;
+
+/// The profiles.
+const PROFILES: &str = "\"github\", \"gitlab\", \"kubernetes\", \"generic\" or \"spiffe\"";
+
+const WORDS: [(&str, Word); 5] = [
+    ("github", Word::Oidc(Kind::GitHub)),
+    ("gitlab", Word::Oidc(Kind::GitLab)),
+    ("kubernetes", Word::Oidc(Kind::Kubernetes)),
+    ("generic", Word::Oidc(Kind::Generic)),
+    ("spiffe", Word::Spiffe),
+];
+
+/// What a profile's word means: whose tokens, with keys of their own.
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    Oidc(Kind),
+    Spiffe,
+}
+
+/// Kinds of OIDC issuers.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    GitHub,
+    GitLab,
+    Kubernetes,
+    Generic,
+}
 
 /// Longest lists that make sense; far below what would cost anything.
 const MAX_REQUIRED_VALUES: usize = 500;
@@ -30,13 +59,18 @@ pub(super) fn issuer(
     known: &Known<'_>,
     taken: &mut Taken,
 ) -> Option<Issuer> {
+    let word = match r.need("profile", PROFILES).and_then(|field| field.choice(&WORDS)) {
+        Some(Word::Spiffe) => return spiffe::spiffe(name, r, around, known, taken),
+        Some(Word::Oidc(kind)) => Some(kind),
+        None => None,
+    };
     let url: Option<IssuerUrl> = r.required("issuer", "the `iss` claim, such as \"https://issuer.example\"");
     let audience: Option<Audience> =
         r.required("audience", "Tollgate's own audience, such as \"https://tollgate.example\"");
     let insecure_loopback = endpoint::insecure_loopback(r);
     let allow_networks = endpoint::allow_networks(r);
     let ca_file = endpoint::ca_file(r, around);
-    let profile = profile(r);
+    let profile = profile(r, word);
     let keys = keys(r, around);
     let algorithms = algorithms(r);
     let require = require(r);
@@ -47,6 +81,7 @@ pub(super) fn issuer(
             rule::check_name(name, reserved, RESERVED_IDENTITY_KEYS, &field);
             rule::rule(&field)
         });
+    let possession = possession(r);
     let (replay, max_age, skew) = times(r);
     let audience_list = r.flag("audience_list");
     // Broken is not absent: an issuer whose events are refused looks like one that sends none.
@@ -86,6 +121,7 @@ pub(super) fn issuer(
         tenant: tenant?,
         attributes,
         replay,
+        possession,
         max_age,
         skew,
         security_events: security_events?,
@@ -100,6 +136,15 @@ fn check_url(r: &Reader<'_>, url: &IssuerUrl, insecure_loopback: bool, known: &K
     if url.is_insecure_loopback() && !insecure_loopback {
         let message = "the issuer is reached over plain http";
         r.refuse("issuer", "url_insecure", message, "use https, or, in a test, add insecure_loopback = true");
+    }
+    if url.trust_domain().is_some() {
+        let message = "this is a SPIFFE trust domain, not an OIDC issuer";
+        r.refuse(
+            "issuer",
+            "issuer_scheme",
+            message,
+            "write profile = \"spiffe\" and trust_domain = \"…\" instead",
+        );
     }
     let own = known.url.is_some_and(|own| {
         let (own, url) = (own.as_str().trim_end_matches('/'), url.as_str().trim_end_matches('/'));
@@ -152,28 +197,13 @@ fn check_admission(
 }
 
 /// The profile, and the claims that a generic one says are never handed out twice.
-fn profile(r: &mut Reader<'_>) -> Option<(Profile, Vec<String>)> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Word {
-        GitHub,
-        GitLab,
-        Kubernetes,
-        Generic,
-    }
-    let words = [
-        ("github", Word::GitHub),
-        ("gitlab", Word::GitLab),
-        ("kubernetes", Word::Kubernetes),
-        ("generic", Word::Generic),
-    ];
-    let expected = "\"github\", \"gitlab\", \"kubernetes\" or \"generic\"";
-    let word = r.need("profile", expected).and_then(|field| field.choice(&words));
-    match word {
-        Some(Word::GitHub) => Some((Profile::GitHub, Vec::new())),
-        Some(Word::GitLab) => Some((Profile::GitLab, Vec::new())),
-        Some(Word::Kubernetes) => Some((Profile::Kubernetes, Vec::new())),
-        Some(Word::Generic) | None => {
-            let claim: Option<String> = match word {
+fn profile(r: &mut Reader<'_>, kind: Option<Kind>) -> Option<(Profile, Vec<String>)> {
+    match kind {
+        Some(Kind::GitHub) => Some((Profile::GitHub, Vec::new())),
+        Some(Kind::GitLab) => Some((Profile::GitLab, Vec::new())),
+        Some(Kind::Kubernetes) => Some((Profile::Kubernetes, Vec::new())),
+        Some(Kind::Generic) | None => {
+            let claim: Option<String> = match kind {
                 Some(_) => {
                     r.required("principal_claim", "the claim that identifies for good, such as \"sub\"")
                 }
@@ -182,7 +212,7 @@ fn profile(r: &mut Reader<'_>) -> Option<(Profile, Vec<String>)> {
             let shared = r.get("shared", "true or false").and_then(|field| field.boolean()).unwrap_or(true);
             let immutable = r.list("immutable_claims", "a list of claims, such as [\"org_id\"]");
             let trust = trust(r, shared);
-            word?;
+            kind?;
             Some((Profile::Generic { principal_claim: claim?, shared, trust }, immutable.unwrap_or_default()))
         }
     }
@@ -191,14 +221,19 @@ fn profile(r: &mut Reader<'_>) -> Option<(Profile, Vec<String>)> {
 /// Nothing in a generic token tells who may steer its holder: unless the operator vouches for all of them, it is
 /// unknown, which the guard-rail keeps out of production.
 fn trust(r: &mut Reader<'_>, shared: bool) -> Trust {
-    let words = [("trusted", Trust::Trusted), ("unknown", Trust::Unknown)];
-    let trust = r.choice("trust", "\"trusted\" or \"unknown\"", &words).unwrap_or(Trust::Unknown);
+    let trust = trust_word(r);
     if trust == Trust::Trusted && shared {
         let message = "nobody can vouch for all whom a shared issuer gives tokens to";
         let fix = "remove it, or write shared = false if the issuer serves only you";
         r.refuse("trust", "trust_shared", message, fix);
     }
     trust
+}
+
+/// `trust`: what the operator says of everybody whom an issuer vouches for.
+pub(super) fn trust_word(r: &mut Reader<'_>) -> Trust {
+    let words = [("trusted", Trust::Trusted), ("unknown", Trust::Unknown)];
+    r.choice("trust", "\"trusted\" or \"unknown\"", &words).unwrap_or(Trust::Unknown)
 }
 
 /// A host that a discovery document may name for its keys.
@@ -312,7 +347,7 @@ fn algorithms(r: &mut Reader<'_>) -> Vec<Algorithm> {
     items.iter().filter_map(one).collect()
 }
 
-fn require(r: &mut Reader<'_>) -> Vec<Requirement> {
+pub(super) fn require(r: &mut Reader<'_>) -> Vec<Requirement> {
     let expected = "require = { repository_owner_id = \"1234\" }";
     let rules: BTreeMap<String, Vec<Scalar>> = r.map("require", expected, |claim: &String, field| {
         if claim.is_empty() || (claim.starts_with('/') && !is_pointer(claim)) {
@@ -335,14 +370,25 @@ fn require(r: &mut Reader<'_>) -> Vec<Requirement> {
     rules.into_iter().map(|(claim, any_of)| Requirement { claim, any_of }).collect()
 }
 
-fn tenant(r: &mut Reader<'_>, default: Option<&TenantName>) -> Option<AttributeRule> {
+pub(super) fn tenant(r: &mut Reader<'_>, default: Option<&TenantName>) -> Option<AttributeRule> {
     match r.get("tenant", rule::EXPECTED) {
         Some(field) => rule::tenant(&field),
         None => default.map(|name| AttributeRule::Constant(Scalar::Text(name.to_string()))),
     }
 }
 
-fn times(r: &mut Reader<'_>) -> (Replay, Duration, Duration) {
+/// A token that names a key can be used by fewer than one that names none: unless written, both are taken.
+pub(super) fn possession(r: &mut Reader<'_>) -> Possession {
+    let words = [
+        ("accepted", Possession::Accepted),
+        ("required", Possession::Required),
+        ("refused", Possession::Refused),
+    ];
+    let expected = "\"accepted\", \"required\" or \"refused\"";
+    r.choice("possession", expected, &words).unwrap_or(Possession::Accepted)
+}
+
+pub(super) fn times(r: &mut Reader<'_>) -> (Replay, Duration, Duration) {
     let replay = r.choice("replay", "\"once\" or \"off\"", &[("once", Replay::Once), ("off", Replay::Off)]);
     if replay == Some(Replay::Off) {
         let message = "a stolen token works any number of times until it expires";

@@ -57,10 +57,12 @@ impl<'a> Known<'a> {
         self.proves_runners =
             issuers.values().any(|issuer| issuer.as_ref().is_none_or(|issuer| issuer.runner.is_some()));
         for issuer in issuers.values().flatten().filter(|issuer| issuer.vouches_for_identities()) {
-            let extra = issuer.attributes.keys().map(ToString::to_string);
+            let extra = issuer.own_attributes().map(ToString::to_string);
             let profile = issuer.profile.attributes().iter().map(|name| (*name).to_owned());
             self.attributes.extend(profile.chain(extra));
-            for name in issuer.profile.attributes().iter().filter(|name| name.ends_with("_id")) {
+            // A SPIFFE ID names its domain.
+            let numbered = |name: &&&str| name.ends_with("_id") && **name != "spiffe_id";
+            for name in issuer.profile.attributes().iter().filter(numbered) {
                 self.numbered.entry(name).or_default().insert(numbering(issuer));
             }
         }

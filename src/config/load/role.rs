@@ -98,6 +98,8 @@ pub(super) fn role(
     let default_scopes = default_scopes(r, &scopes);
     let provider = provider::provider(r, &parts, login_roles);
     let budget = budget(r);
+    let words = [("required", true), ("accepted", false)];
+    let possession = r.choice("possession", "\"required\" or \"accepted\"", &words);
     let per_minute = r.section("limits", "{ per_minute = 30 }", per_minute).flatten();
     scope::check_all(r, &scopes);
 
@@ -118,6 +120,7 @@ pub(super) fn role(
         lease,
         runner,
         policies,
+        possession_required: possession.unwrap_or(false),
         declared,
         sources,
         provider: provider?,

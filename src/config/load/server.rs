@@ -83,6 +83,14 @@ pub(super) fn default_tenant() -> Option<TenantName> {
 }
 
 fn check_url(r: &Reader<'_>, url: &IssuerUrl) {
+    if url.trust_domain().is_some() {
+        r.refuse(
+            "url",
+            "url_scheme",
+            "this is a SPIFFE trust domain, and nobody reaches it",
+            "write https://…",
+        );
+    }
     if url.as_str().ends_with('/') {
         // The federation issuer is `{url}/federation`; an issuer is compared byte by byte.
         let message =

@@ -45,7 +45,11 @@ pub(super) fn sharing(url: &IssuerUrl, profile: &Profile, immutable: &[String]) 
         (None, Profile::Generic { shared: true, .. }) => Sharing::Shared(immutable.to_vec()),
         (
             None,
-            Profile::Generic { shared: false, .. } | Profile::GitHub | Profile::GitLab | Profile::Kubernetes,
+            Profile::Generic { shared: false, .. }
+            | Profile::GitHub
+            | Profile::GitLab
+            | Profile::Kubernetes
+            | Profile::Spiffe { .. },
         ) => Sharing::Own,
     }
 }
@@ -71,7 +75,7 @@ pub(super) fn check(r: &Reader<'_>, sharing: &Sharing, require: &[Requirement]) 
 pub(super) fn check_ids(r: &Reader<'_>, profile: &Profile, require: &[Requirement]) {
     let sends_text = match profile {
         Profile::GitHub | Profile::GitLab => true,
-        Profile::Kubernetes | Profile::Generic { .. } => false,
+        Profile::Kubernetes | Profile::Generic { .. } | Profile::Spiffe { .. } => false,
     };
     for rule in require.iter().filter(|rule| sends_text && rule.claim.ends_with("_id")) {
         if let Some(Scalar::Integer(number)) =

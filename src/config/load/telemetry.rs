@@ -26,7 +26,12 @@ pub(super) fn telemetry(r: &mut Reader<'_>, around: &Around<'_>, proxied: bool) 
         Some(field) => field.table(|r| otlp(r, around, proxied)).flatten().map(Some),
         None => Some(None),
     };
-    Some(TelemetrySettings { label_roles: label_roles.into_iter().collect(), otlp: otlp? })
+    let (exemplars, otlp) = (r.flag("exemplars"), otlp?);
+    if exemplars && otlp.is_none() {
+        let message = "there are no traces that exemplars could name";
+        r.refuse("exemplars", "no_traces", message, "write where they go, in telemetry.otlp");
+    }
+    Some(TelemetrySettings { label_roles: label_roles.into_iter().collect(), exemplars, otlp })
 }
 
 fn check_roles(r: &Reader<'_>, around: &Around<'_>, label_roles: &[RoleName]) {

@@ -7,6 +7,7 @@ mod settings;
 mod shipped;
 mod signing;
 mod sinks;
+mod spiffe;
 mod tables;
 mod targets;
 mod telemetry;

@@ -54,7 +54,7 @@ async fn permitted(
     tenant: Option<TenantName>,
     filter: BTreeMap<&'static str, String>,
 ) -> Result<Permitted, Failure> {
-    let evidence = evidence::of(parts).map_err(Failure::request)?;
+    let evidence = evidence::of(&context.url, parts).map_err(Failure::request)?;
     let source_ip = context.source_ip(parts)?;
     let ask = OperationAsk { operation: Operation::Block, tenant, filter, source_ip };
     let denied = |denied| Failure::denied(denied, context.denials());

@@ -46,7 +46,7 @@ struct DryRunAnswer<'a> {
 pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let source_ip = context.source_ip(&parts)?;
-    let evidence = evidence::of(&parts).map_err(Failure::request)?;
+    let evidence = evidence::of(&context.url, &parts).map_err(Failure::request)?;
     let body = body::read(&parts.headers, body, MediaType::Json, context.limits.body_bytes);
     let body = body.await.map_err(Failure::request)?;
     let mut ask = ask(&parts.headers, &body, source_ip).map_err(Failure::request)?;

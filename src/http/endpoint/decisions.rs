@@ -61,7 +61,7 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let evidence = evidence::of(&parts).map_err(Failure::request)?;
+    let evidence = evidence::of(&context.url, &parts).map_err(Failure::request)?;
     let id = id(path, Code::DecisionUnknown).map_err(Failure::request)?;
     let shown = context.denials();
     let refused = |refusal| Failure::refused(refusal, shown);

@@ -7,25 +7,25 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::id;
 use crate::broker::{LeaseView, NotRenewed, RenewalTerms, Wish};
-use crate::domain::{Code, LeaseId, Prolonged, Refusal, Ttl};
+use crate::domain::{Code, IssuerUrl, LeaseId, Prolonged, Refusal, Ttl};
+use crate::http::Context;
 use crate::http::answer::{CredentialAnswer, GrantAnswer, LastKnown, LeaseAnswer, json, note};
-use crate::http::bearer::{self, LeaseProof};
 use crate::http::body::{self, MediaType};
+use crate::http::evidence::{self, LeaseProof};
 use crate::http::failure::Failure;
 use crate::http::fields::Fields;
 use crate::http::json::object;
 use crate::http::observe::Noted;
-use crate::http::{Context, evidence};
+use crate::identity::Held;
 use crate::ledger::{LeaseEntry, LeaseStatus};
-use crate::secret::LeaseSecret;
 
 /// A lease, and what is known of its credential.
 #[derive(Serialize)]
@@ -53,11 +53,11 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let (id, proof) = named(path, &parts.headers)?;
+    let (id, proof) = named(path, &context.url, &parts)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
     match proof {
-        LeaseProof::Holder(secret) => {
-            let view = context.broker.lease_status(id, &secret).await.map_err(refused)?;
+        LeaseProof::Holder(held) => {
+            let view = context.broker.lease_status(id, &held).await.map_err(refused)?;
             answer(&view, context.clock.now())
         }
         LeaseProof::Operator(evidence) => {
@@ -71,11 +71,11 @@ pub(super) async fn get(
 pub(super) async fn heartbeat(
     State(context): State<Arc<Context>>,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let (id, secret) = held(path, &headers)?;
+    let (id, held) = held(path, &context.url, &request.into_parts().0)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
-    let view = context.broker.beat_lease(id, &secret).await.map_err(refused)?;
+    let view = context.broker.beat_lease(id, &held).await.map_err(refused)?;
     answer(&view, context.clock.now())
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn renew(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
-    let (id, secret) = held(path, &parts.headers)?;
+    let (id, held) = held(path, &context.url, &parts)?;
     let source_ip = context.source_ip(&parts)?;
     let ttl = if parts.headers.contains_key(CONTENT_TYPE) {
         let body = body::read(&parts.headers, body, MediaType::Json, context.limits.body_bytes).await;
@@ -96,7 +96,7 @@ pub(super) async fn renew(
     };
     let actor = evidence::actor(&parts.headers).map_err(Failure::request)?;
     let wish = Wish { ttl, actor, source_ip, trace_parent: context.trace_parent(&parts) };
-    let renewed = context.broker.renew_lease(id, &secret, wish).await;
+    let renewed = context.broker.renew_lease(id, &held, wish).await;
     let renewed = renewed.map_err(|refused| match refused {
         NotRenewed::Refused(refusal) => Failure::refused(refusal, context.denials()),
         NotRenewed::Denied(denied) => Failure::denied(denied, context.denials()),
@@ -122,11 +122,11 @@ pub(super) async fn delete(
     request: Request,
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let (id, proof) = named(path, &parts.headers)?;
+    let (id, proof) = named(path, &context.url, &parts)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
     match proof {
-        LeaseProof::Holder(secret) => {
-            let view = context.broker.end_lease(id, secret).await.map_err(refused)?;
+        LeaseProof::Holder(held) => {
+            let view = context.broker.end_lease(id, held).await.map_err(refused)?;
             answer(&view, context.clock.now())
         }
         LeaseProof::Operator(evidence) => {
@@ -139,18 +139,20 @@ pub(super) async fn delete(
 /// The lease that the path names, and its secret: no identity holds a lease.
 fn held(
     path: Result<Path<String>, PathRejection>,
-    headers: &HeaderMap,
-) -> Result<(LeaseId, LeaseSecret), Failure> {
-    let secret = bearer::lease_secret(headers).map_err(Failure::request)?;
+    url: &IssuerUrl,
+    parts: &Parts,
+) -> Result<(LeaseId, Held), Failure> {
+    let held = evidence::held(url, parts).map_err(Failure::request)?;
     let id = id(path, Code::LeaseUnknown).map_err(Failure::request)?;
-    Ok((id, secret))
+    Ok((id, held))
 }
 
 fn named(
     path: Result<Path<String>, PathRejection>,
-    headers: &HeaderMap,
+    url: &IssuerUrl,
+    parts: &Parts,
 ) -> Result<(LeaseId, LeaseProof), Failure> {
-    let proof = bearer::lease_proof(headers).map_err(Failure::request)?;
+    let proof = evidence::of_lease(url, parts).map_err(Failure::request)?;
     let id = id(path, Code::LeaseUnknown).map_err(Failure::request)?;
     Ok((id, proof))
 }
@@ -211,13 +213,15 @@ mod tests {
     #[test]
     fn c_16_asks_for_the_lease_secret_before_anything_else() {
         let id = || Ok(Path(LeaseId::from_bytes([1; 16]).to_string()));
-        let refused = named(id(), &HeaderMap::new()).err().unwrap();
-        assert_eq!(refused.code(), Code::TokenMissing);
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", "Bearer tgl_guess".parse().unwrap());
-        assert_eq!(named(id(), &headers).err().unwrap().code(), Code::LeaseUnknown);
-        headers.insert("authorization", "Bearer eyJ.an.oidc-token".parse().unwrap());
-        assert!(matches!(named(id(), &headers), Ok((_, LeaseProof::Operator(_)))));
-        assert_eq!(held(id(), &headers).unwrap_err().code(), Code::LeaseUnknown, "no identity holds a lease");
+        let url = "https://tollgate.example".parse().unwrap();
+        let parts =
+            |token: &str| Request::get("/").header("authorization", token).body(()).unwrap().into_parts().0;
+        let none = Request::get("/").body(()).unwrap().into_parts().0;
+        assert_eq!(named(id(), &url, &none).err().unwrap().code(), Code::TokenMissing);
+        assert_eq!(named(id(), &url, &parts("Bearer tgl_guess")).err().unwrap().code(), Code::LeaseUnknown);
+        let identity = parts("Bearer eyJ.an.oidc-token");
+        assert!(matches!(named(id(), &url, &identity), Ok((_, LeaseProof::Operator(_)))));
+        let refused = held(id(), &url, &identity).unwrap_err();
+        assert_eq!(refused.code(), Code::LeaseUnknown, "no identity holds a lease");
     }
 }

@@ -73,7 +73,7 @@ pub(super) async fn begin(
 ) -> Result<(Asked, Reading), Failure> {
     let (parts, _) = request.into_parts();
     let source_ip = context.source_ip(&parts)?;
-    let asked = Asked::read(&parts, source_ip, list)?;
+    let asked = Asked::read(&context.url, &parts, source_ip, list)?;
     let reading = context.broker.read(&asked.evidence, &asked.ask, asked.cursor.as_deref()).await;
     let reading = reading.map_err(|denied| Failure::denied(denied, context.denials()))?;
     Ok((asked, reading))

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::http::Context;
+use crate::identity::ALGORITHMS;
 use crate::secret::Fingerprint;
 use crate::signing::{Purpose, discovery};
 
@@ -25,7 +26,7 @@ pub(super) async fn federation_openid(State(context): State<Arc<Context>>, heade
 }
 
 pub(super) async fn oauth(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
-    document(&headers, &discovery::authorization_server(&context.url))
+    document(&headers, &discovery::authorization_server(&context.url, &ALGORITHMS))
 }
 
 pub(super) async fn jwks(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::Response;
 use secrecy::SecretString;
 
@@ -24,14 +24,13 @@ pub(super) use kind::TokenKind;
 use super::credentials::idempotency_key;
 use crate::broker::Outcome;
 use crate::config::{DeclaredType, Role};
-use crate::domain::{Ask, Code, FactKey, Refusal, RoleName, Scalar};
-use crate::http::Context;
+use crate::domain::{Ask, Code, FactKey, IssuerUrl, Refusal, RoleName, Scalar};
 use crate::http::answer::{json, note};
-use crate::http::bearer;
 use crate::http::body::{self, MediaType};
 use crate::http::failure::Failure;
 use crate::http::fields::{self, MAX_DECLARED, invalid_name, malformed};
 use crate::http::form::Form;
+use crate::http::{Context, bearer, evidence};
 use crate::identity::Evidence;
 
 /// The one grant type.
@@ -59,7 +58,7 @@ pub(super) async fn post(State(context): State<Arc<Context>>, request: Request) 
     let form = body.await.and_then(|body| Form::parse(&body)).map_err(Failure::request)?;
     let loaded = context.broker.loaded();
     let role_of = |name: &RoleName| loaded.config.roles.get(name).map(Arc::as_ref);
-    let exchange = exchange(&parts.headers, form, source_ip, role_of).map_err(Failure::request)?;
+    let exchange = exchange(&context.url, &parts, form, source_ip, role_of).map_err(Failure::request)?;
     let Exchange { evidence, mut ask, wanted } = exchange;
     ask.trace_parent = context.trace_parent(&parts);
     check_wanted(&context, &evidence, &ask.role, wanted).await?;
@@ -93,7 +92,8 @@ async fn check_wanted(
 }
 
 fn exchange<'a>(
-    headers: &HeaderMap,
+    url: &IssuerUrl,
+    parts: &Parts,
     mut form: Form,
     source_ip: Option<IpAddr>,
     role_of: impl FnOnce(&RoleName) -> Option<&'a Role>,
@@ -109,14 +109,15 @@ fn exchange<'a>(
         scopes: scope.map(|text| fields::scopes(text.split(' ').filter(|s| !s.is_empty()))).transpose()?,
         ttl: ttl.map(|text| fields::ttl(&text)).transpose()?,
         declared: declared(&mut form, role_of(&role))?,
-        idempotency_key: idempotency_key(headers)?,
+        idempotency_key: idempotency_key(&parts.headers)?,
         dry_run: false,
         renews: None,
         source_ip,
         trace_parent: None,
         role,
     };
-    Ok(Exchange { evidence: Evidence::from(token).beside(actor), ask, wanted })
+    let evidence = evidence::of_token_request(url, parts, token)?.beside(actor);
+    Ok(Exchange { evidence, ask, wanted })
 }
 
 fn check_grant_type(form: &mut Form) -> Result<(), Refusal> {

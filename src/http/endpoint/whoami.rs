@@ -34,6 +34,7 @@ struct WhoamiAnswer<'a> {
     principal: &'a PrincipalKey,
     tenant: &'a TenantName,
     trust: Trust,
+    bound: bool,
     expires_at: Timestamp,
     attributes: &'a BTreeMap<AttributeName, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ struct RoleAnswer<'a> {
 
 pub(super) async fn get(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
-    let evidence = evidence::of(&parts).map_err(Failure::request)?;
+    let evidence = evidence::of(&context.url, &parts).map_err(Failure::request)?;
     let refused = |refusal| Failure::refused(refusal, context.denials());
     let who = context.broker.whoami(&evidence).await.map_err(refused)?;
     let mut response = json(&answer(&who))?;
@@ -84,6 +85,7 @@ fn answer(who: &Whoami) -> WhoamiAnswer<'_> {
         principal: caller.principal(),
         tenant: caller.tenant(),
         trust: caller.trust(),
+        bound: caller.bound().is_some(),
         expires_at: caller.expires_at(),
         attributes: caller.attributes(),
         runner: who.runner.as_ref().map(runner_answer),

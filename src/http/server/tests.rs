@@ -226,7 +226,7 @@ fn certificate(directory: &Path) -> (TlsSettings, CertificateDer<'static>) {
 }
 
 fn load(settings: &TlsSettings) -> Result<Tls, TlsError> {
-    Tls::load(settings, std::iter::empty(), &Clock::system())
+    Tls::load(settings, None, &Clock::system())
 }
 
 async fn connect(

@@ -8,16 +8,20 @@ mod generic;
 mod github;
 mod gitlab;
 mod kubernetes;
+mod spiffe;
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 use url::{Position, Url};
 
 use super::caller::Attributes;
 use super::claim::{ClaimError, MAX_TEXT, lookup};
+use super::spiffe as svid;
 use crate::config::{Issuer, Profile};
-use crate::domain::{AttributeName, InvalidName, PrincipalKey, Trust};
+use crate::domain::{AttributeName, InvalidName, PrincipalKey, Refusal, Trust};
 
 /// One row of a profile's table.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +77,8 @@ pub(super) struct Reader {
     prefix: String,
     claims: Vec<(AttributeName, &'static Claim)>,
     branch: AttributeName,
+    /// Of a SPIFFE entry.
+    domain: Option<String>,
 }
 
 impl Reader {
@@ -86,6 +92,7 @@ impl Reader {
             prefix: prefix(issuer),
             claims: table(&issuer.profile).iter().map(named).collect::<Result<_, _>>()?,
             branch: BRANCH.parse()?,
+            domain: issuer.url.trust_domain().map(str::to_owned),
             profile: issuer.profile.clone(),
         })
     }
@@ -95,12 +102,31 @@ impl Reader {
         principal.as_str().strip_prefix(self.prefix.as_str()).is_some_and(|id| !id.is_empty())
     }
 
-    /// Reads verified claims.
+    /// What of verified `claims` speaks of the identity: all of a token, and of an SVID its id alone.
+    ///
+    /// # Errors
+    /// `token_claim_invalid`, `identity_not_admitted`.
+    pub(super) fn facts<'c>(
+        &self,
+        claims: &'c Map<String, Value>,
+    ) -> Result<Cow<'c, Map<String, Value>>, Refusal> {
+        match (&self.profile, &self.domain) {
+            (Profile::Spiffe { paths, .. }, Some(domain)) => {
+                svid::facts(claims, domain, paths).map(Cow::Owned)
+            }
+            _ => Ok(Cow::Borrowed(claims)),
+        }
+    }
+
+    /// Reads verified claims, as [`Self::facts`] gives them.
     ///
     /// # Errors
     /// [`ClaimError`]: a required claim is missing, or a claim has the wrong type or length.
     pub(super) fn read(&self, claims: &Map<String, Value>) -> Result<Reading, ClaimError> {
         let mut attributes = Attributes::new();
+        if let Profile::Spiffe { .. } = self.profile {
+            attributes = spiffe::attributes(claims)?;
+        }
         for (name, claim) in &self.claims {
             if let Some(value) = claim.read(claims)? {
                 attributes.insert(name.clone(), value);
@@ -114,6 +140,7 @@ impl Reader {
                 (gitlab::branch(&attributes), gitlab::trust(&attributes), gitlab::id(&attributes))
             }
             Profile::Kubernetes => (None, kubernetes::TRUST, kubernetes::id(&attributes)),
+            Profile::Spiffe { trust, .. } => (None, *trust, Some(spiffe::id(claims)?)),
             Profile::Generic { principal_claim, trust, .. } => {
                 (None, *trust, Some(generic::id(claims, principal_claim)?))
             }
@@ -137,6 +164,7 @@ pub(super) const fn kind(profile: &Profile) -> &'static str {
         Profile::GitLab => "gitlab",
         Profile::Kubernetes => "kubernetes",
         Profile::Generic { .. } => "generic",
+        Profile::Spiffe { .. } => "spiffe",
     }
 }
 
@@ -148,7 +176,7 @@ pub(super) fn is_shared(issuer: &Issuer) -> bool {
     match &issuer.profile {
         Profile::GitHub => at(github::GITHUB_COM),
         Profile::GitLab => at(gitlab::GITLAB_COM),
-        Profile::Kubernetes => false,
+        Profile::Kubernetes | Profile::Spiffe { .. } => false,
         Profile::Generic { shared, .. } => *shared,
     }
 }
@@ -158,7 +186,7 @@ const fn table(profile: &Profile) -> &'static [Claim] {
         Profile::GitHub => github::CLAIMS,
         Profile::GitLab => gitlab::CLAIMS,
         Profile::Kubernetes => kubernetes::CLAIMS,
-        Profile::Generic { .. } => &[],
+        Profile::Generic { .. } | Profile::Spiffe { .. } => &[],
     }
 }
 
@@ -175,6 +203,7 @@ fn prefix(issuer: &Issuer) -> String {
         Profile::GitLab => format!("gitlab:{host}:project:"),
         Profile::Kubernetes => format!("kubernetes:{name}:serviceaccount:"),
         Profile::Generic { .. } => format!("generic:{name}:"),
+        Profile::Spiffe { .. } => format!("spiffe:{}/", issuer.url.trust_domain().unwrap_or_default()),
     }
 }
 

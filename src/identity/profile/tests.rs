@@ -259,7 +259,7 @@ fn i_07_numbers_and_flags_have_one_spelling() {
 fn attribute_names(profile: &Profile) -> impl Iterator<Item = &'static str> {
     let derived = match profile {
         Profile::GitHub | Profile::GitLab => Some(BRANCH),
-        Profile::Kubernetes | Profile::Generic { .. } => None,
+        Profile::Kubernetes | Profile::Generic { .. } | Profile::Spiffe { .. } => None,
     };
     table(profile).iter().map(|claim| claim.attribute).chain(derived)
 }

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Algorithm, Issuer, KeySource};
 use crate::domain::Code;
 use crate::identity::discovery::Origin;
+use crate::identity::fetcher::Place;
 use crate::identity::jwks::{KeyCache, KeyError};
 use crate::identity::{Identity, Remembered};
 
@@ -162,7 +163,7 @@ async fn a_broken_issuer_is_unavailable_and_not_asked_again_at_once() {
 async fn a_slow_issuer_ends_in_time() {
     let case = Case::new().await;
     case.server.set(Mode::Hang);
-    let origin = Origin::new(&case.server.entry("acme"), &[]);
+    let origin = Place::Discovery(Origin::new(&case.server.entry("acme"), &[]));
     let memory: Arc<dyn Remembered> = Arc::<Memory>::clone(&case.memory);
     let cache =
         Arc::new(KeyCache::new(origin, Duration::from_millis(50), memory, case.clock.clone()).unwrap());

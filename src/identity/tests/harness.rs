@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::signer::Signer;
 use crate::clock::Clock;
-use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Profile, Replay};
+use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Possession, Profile, Replay};
 use crate::domain::{Code, IssuerUrl, Scalar, Trust};
 use crate::identity::{BoxFuture, Identity, Remembered};
 
@@ -38,6 +38,7 @@ pub(in crate::identity) fn entry(name: &str) -> Issuer {
         tenant: AttributeRule::Constant(Scalar::Text("acme".into())),
         attributes: std::collections::BTreeMap::default(),
         replay: Replay::Once,
+        possession: Possession::Accepted,
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
         security_events: None,

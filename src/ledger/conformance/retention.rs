@@ -36,7 +36,7 @@ pub(in crate::ledger) async fn prune(bench: &Bench, keyring: &Keyring, sinks: &[
 }
 
 /// Lets everything end, and time pass until it can go.
-async fn age(bench: &Bench) {
+pub(super) async fn age(bench: &Bench) {
     bench.pass(Duration::from_hours(2));
     bench.ledger.upkeep().await;
     bench.pass(AGES);

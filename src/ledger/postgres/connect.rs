@@ -21,7 +21,7 @@ const STATEMENTS: usize = 128;
 
 /// Bounds every wait of a session. A transaction that its client forgot gives its locks back before whoever waits for them,
 /// such as a block, gives up.
-const BOUNDS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; \
+const BOUNDS: &str = "SET client_min_messages = 'warning'; SET lock_timeout = '5s'; SET statement_timeout = '10s'; \
                       SET idle_in_transaction_session_timeout = '4s'";
 
 /// How durable a commit to a database server is, as it says itself.

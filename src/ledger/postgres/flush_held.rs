@@ -61,9 +61,10 @@ async fn leases(connection: &mut PgConnection, table: &Table<[u8; 16], Lease>) -
     let added = table.added();
     if !added.is_empty() {
         sqlx::query(
-            "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable, end_asked_at)
+            "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable, end_asked_at,
+                 bound_to)
              SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[],
-                 $7::bigint[], $8::bigint[])",
+                 $7::bigint[], $8::bigint[], $9::bytea[])",
         )
         .bind(added.iter().map(|(id, _)| id.as_slice()).collect::<Vec<_>>())
         .bind(added.iter().map(|(_, row)| row.tenant.as_str()).collect::<Vec<_>>())
@@ -74,6 +75,7 @@ async fn leases(connection: &mut PgConnection, table: &Table<[u8; 16], Lease>) -
         .bind(added.iter().map(|(_, row)| row.revocable).collect::<Vec<_>>())
         // A retry in the same batch may take its place at once.
         .bind(added.iter().map(|(_, row)| row.end_asked_at).collect::<Vec<_>>())
+        .bind(added.iter().map(|(_, row)| row.bound_to.as_ref().map(<[u8; 32]>::as_slice)).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
     }

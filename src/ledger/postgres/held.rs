@@ -142,6 +142,7 @@ pub(super) struct Lease {
     pub(super) issued_at: i64,
     pub(super) dies_at: i64,
     pub(super) revocable: i64,
+    pub(super) bound_to: Option<[u8; 32]>,
     pub(super) end_asked_at: Option<i64>,
     pub(super) ended_at: Option<i64>,
     pub(super) end_how: Option<String>,

@@ -26,6 +26,9 @@ impl Apply for Authorise {
         for (token, _) in &self.replay {
             needs.replay(token);
         }
+        if let Some((proof, _)) = &self.proof {
+            needs.replay(proof);
+        }
         if let Some(idempotency) = &self.idempotency {
             needs.attempt(&idempotency.key);
         }
@@ -43,6 +46,13 @@ impl Apply for Authorise {
         if before.as_ref().is_some_and(|before| !before.same_request) {
             return Ok(Authorisation::IdempotencyConflict);
         }
+        // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
+        if let Some((proof, expires)) = &self.proof {
+            if !is_free(batch, proof, None) {
+                return Ok(Authorisation::ProofReplayed);
+            }
+            claim(&self.row, batch, proof, *expires);
+        }
         if !self.replay.iter().all(|(token, _)| is_free(batch, token, before.as_ref())) {
             return Ok(Authorisation::Replayed);
         }
@@ -52,8 +62,7 @@ impl Apply for Authorise {
             return Ok(Authorisation::LeaseOver);
         }
         for (token, expires) in &self.replay {
-            let (tenant, decision) = (self.row.tenant.clone(), *self.row.id.as_bytes());
-            batch.held.replay.put(*token.as_bytes(), Claim { tenant, decision, expires: *expires });
+            claim(&self.row, batch, token, *expires);
         }
         insert_authorisation(&self.row, batch);
         if let Some(idempotency) = &self.idempotency {
@@ -67,12 +76,19 @@ impl Apply for Authorise {
     }
 }
 
-/// True if nobody took the token for this role. Only a retry of the very decision that took it may take it again.
+/// True if nobody took the token for this role, or the proof. Only a retry of the very decision that took a token may take
+/// it again.
 fn is_free(batch: &Batch, token: &Fingerprint, before: Option<&Before>) -> bool {
     let now = batch.now();
     batch.held.replay.get(token.as_bytes()).is_none_or(|claim| {
         claim.expires <= now || before.is_some_and(|before| before.decision == claim.decision)
     })
+}
+
+/// Takes the token for this role, or the proof.
+fn claim(row: &DecisionRow, batch: &mut Batch, token: &Fingerprint, expires: i64) {
+    let (tenant, decision) = (row.tenant.clone(), *row.id.as_bytes());
+    batch.held.replay.put(*token.as_bytes(), Claim { tenant, decision, expires });
 }
 
 fn insert_authorisation(row: &DecisionRow, batch: &mut Batch) {
@@ -218,6 +234,7 @@ fn insert_lease(new: &Lease, batch: &mut Batch) {
         issued_at: new.issued_at,
         dies_at: new.dies_at.as_millisecond(),
         revocable: new.revocable.into(),
+        bound_to: new.bound_to.map(|key| *key.as_bytes()),
         end_asked_at: None,
         ended_at: None,
         end_how: None,
@@ -231,6 +248,7 @@ fn insert_lease(new: &Lease, batch: &mut Batch) {
         issued_at: lease.issued_at,
         dies_at: lease.dies_at,
         revocable: lease.revocable,
+        bound_to: lease.bound_to.as_ref().map(<[u8; 32]>::as_slice),
     };
     let (kind, subject, payload) = (Kind::Leased, columns.id, columns.payload());
     batch.append(Entry { kind, tenant: &new.tenant, subject, payload, body: None }, || About::Lease {

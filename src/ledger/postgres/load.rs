@@ -161,7 +161,7 @@ async fn leases(connection: &mut PgConnection, needs: &Needs, held: &mut Held) -
     let ids: Vec<&[u8]> = needs.leases.iter().map(<[u8; 16]>::as_slice).collect();
     let rows = sqlx::query(
         "SELECT id, tenant, decision, secret, issued_at, dies_at, revocable, end_asked_at, ended_at, end_how,
-             first_dies_at
+             first_dies_at, bound_to
          FROM leases WHERE id = ANY ($1) ORDER BY id FOR UPDATE",
     );
     for row in rows.bind(ids).fetch_all(connection).await? {
@@ -176,6 +176,7 @@ async fn leases(connection: &mut PgConnection, needs: &Needs, held: &mut Held) -
             ended_at: row.try_get(8)?,
             end_how: row.try_get(9)?,
             first_dies_at: row.try_get(10)?,
+            bound_to: row.try_get(11)?,
         };
         held.leases.hold(row.try_get(0)?, lease);
     }

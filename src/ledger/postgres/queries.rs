@@ -60,7 +60,8 @@ fn lease_row(row: &PgRow) -> sqlx::Result<LeaseRow> {
         handle: row.try_get(10)?,
         end_asked_at: row.try_get(11)?,
         heartbeat: row.try_get::<Option<i64>, _>(12)?.zip(row.try_get(13)?),
-        due: row.try_get(14)?,
+        bound_to: row.try_get(14)?,
+        due: row.try_get(15)?,
     })
 }
 
@@ -68,7 +69,7 @@ fn lease_row(row: &PgRow) -> sqlx::Result<LeaseRow> {
 pub(super) async fn lease(connection: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<LeaseRow>> {
     let found = sqlx::query(
         "SELECT l.id, l.decision, l.secret, l.issued_at, l.dies_at, l.revocable, l.ended_at, l.end_how,
-             d.role, d.target, d.handle, l.end_asked_at, h.every, h.beat_at, false
+             d.role, d.target, d.handle, l.end_asked_at, h.every, h.beat_at, l.bound_to, false
          FROM leases l JOIN decisions d ON d.id = l.decision LEFT JOIN heartbeats h ON h.lease = l.id
          WHERE l.id = $1",
     );
@@ -79,7 +80,7 @@ pub(super) async fn lease(connection: &mut PgConnection, id: LeaseId) -> sqlx::R
 pub(super) async fn leases_to_end(connection: &mut PgConnection, now: i64) -> sqlx::Result<Vec<LeaseRow>> {
     let found = sqlx::query(
         "SELECT id, decision, secret, issued_at, dies_at, revocable, ended_at, end_how, role, target, handle,
-             end_asked_at, every, beat_at, due FROM (
+             end_asked_at, every, beat_at, bound_to, due FROM (
              SELECT *, row_number() OVER (PARTITION BY target ORDER BY due DESC, end_asked_at) AS place FROM (
                  SELECT l.*, d.role, d.target, d.handle, h.every, h.beat_at,
                      (q.subject IS NULL OR (q.next_try_at <= $1

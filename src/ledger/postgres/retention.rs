@@ -45,8 +45,9 @@ pub(super) async fn chains(connection: &mut PgConnection, now: i64) -> sqlx::Res
     .bind(now)
     .fetch_optional(&mut *connection)
     .await?;
+    let store = sqlx::query_scalar("SELECT id FROM store").fetch_one(&mut *connection).await?;
     let (seals, keys) = (seals(connection).await?, stored_keys(connection).await?);
-    Ok(Chains { ends: chains, starts, seals, checkpoint, keys, remembered })
+    Ok(Chains { store, ends: chains, starts, seals, checkpoint, keys, remembered })
 }
 
 /// Bodies of all seals.
@@ -64,7 +65,7 @@ pub(super) async fn candidates(
         "SELECT a.seq, a.at, a.kind, a.tenant, a.subject, a.payload, a.hash, a.body, d.n IS NOT NULL,
              au.decision IS NOT NULL, l.decision, coalesce(l.ended_at, l.dies_at),
              coalesce(m.ended_at, m.dies_at), e.subject IS NOT NULL, CASE WHEN b.id IS NOT NULL
-                THEN coalesce(b.lifted_at, b.expires_at, 9223372036854775807) END
+                THEN coalesce(b.lifted_at, b.expires_at, 9223372036854775807) END, m.id
          FROM audit a LEFT JOIN decisions d ON d.id = a.subject
              LEFT JOIN authorisations au ON au.decision = a.subject
              LEFT JOIN leases l ON l.id = a.subject LEFT JOIN leases m ON m.decision = a.subject
@@ -77,6 +78,7 @@ pub(super) async fn candidates(
 
 fn candidate(row: &PgRow) -> sqlx::Result<Candidate> {
     let lease: Option<[u8; 16]> = row.try_get(10)?;
+    let led_to: Option<[u8; 16]> = row.try_get(15)?;
     Ok(Candidate {
         seq: row.try_get(0)?,
         at: row.try_get(1)?,
@@ -89,7 +91,7 @@ fn candidate(row: &PgRow) -> sqlx::Result<Candidate> {
         is_decision: row.try_get(8)?,
         is_open: row.try_get(9)?,
         lease: lease.zip(row.try_get(11)?),
-        led_to: row.try_get(12)?,
+        led_to: led_to.zip(row.try_get(12)?),
         is_ending: row.try_get(13)?,
         block: row.try_get(14)?,
     })

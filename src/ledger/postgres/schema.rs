@@ -9,16 +9,17 @@ use sqlx::{PgConnection, SqlSafeStr};
 use crate::ledger::error::LedgerError;
 
 /// The migrations in order, with what each is about.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     ("ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
     ("retention", include_str!("../../../migrations/postgres/0002_retention.sql")),
+    ("possession", include_str!("../../../migrations/postgres/0003_possession.sql")),
 ];
 
 /// Where the versions are noted; by this table a database is known as ours.
 const TABLE: &str = "tollgate_schema";
 
 /// The newest version that this program knows.
-const LATEST: i64 = 2;
+const LATEST: i64 = 3;
 
 /// Brings the schema up to date.
 pub(super) async fn bring_up(connection: &mut PgConnection, place: &str) -> Result<(), LedgerError> {
@@ -79,6 +80,6 @@ mod tests {
     fn every_step_is_known_and_one_more_only_adds() {
         assert_eq!(usize::try_from(LATEST), Ok(STEPS.len()));
         assert!(fits(LATEST).is_ok() && fits(LATEST + 1).is_ok());
-        assert!(matches!(fits(LATEST + 2), Err(LedgerError::SchemaAhead { found: 4, known: LATEST })));
+        assert!(matches!(fits(LATEST + 2), Err(LedgerError::SchemaAhead { found: 5, known: LATEST })));
     }
 }

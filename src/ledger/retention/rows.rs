@@ -4,6 +4,8 @@ use crate::ledger::rows::StoredKey;
 
 /// All chains, and what says how far each is proven.
 pub(in crate::ledger) struct Chains {
+    /// The store's id.
+    pub(in crate::ledger) store: [u8; 16],
     pub(in crate::ledger) ends: Vec<ChainEnds>,
     /// Writer and body of the first record of every chain that has it.
     pub(in crate::ledger) starts: Vec<(i64, String)>,
@@ -47,8 +49,8 @@ pub(in crate::ledger) struct Candidate {
     pub(in crate::ledger) is_open: bool,
     /// Its lease: the decision that it came from, and when it is over.
     pub(in crate::ledger) lease: Option<([u8; 16], i64)>,
-    /// When the lease that its decision led to is over, if there is one.
-    pub(in crate::ledger) led_to: Option<i64>,
+    /// The lease that its decision led to, if there is one, and when it is over.
+    pub(in crate::ledger) led_to: Option<([u8; 16], i64)>,
     /// True if its end is being tried.
     pub(in crate::ledger) is_ending: bool,
     /// When its block was over; never for one that holds until it is lifted.

@@ -30,6 +30,13 @@ impl Apply for Authorise {
         if before.as_ref().is_some_and(|before| !before.same_request) {
             return Ok(Authorisation::IdempotencyConflict);
         }
+        // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
+        if let Some((proof, expires)) = &self.proof {
+            if !is_free(batch, proof, None)? {
+                return Ok(Authorisation::ProofReplayed);
+            }
+            self.claim(batch, proof, *expires)?;
+        }
         for (token, _) in &self.replay {
             if !is_free(batch, token, before.as_ref())? {
                 return Ok(Authorisation::Replayed);
@@ -40,7 +47,9 @@ impl Apply for Authorise {
         {
             return Ok(Authorisation::LeaseOver);
         }
-        self.claim_tokens(batch)?;
+        for (token, expires) in &self.replay {
+            self.claim(batch, token, *expires)?;
+        }
         self.insert(batch)?;
         if let Some(idempotency) = &self.idempotency {
             self.remember_attempt(batch, idempotency, before.as_ref())?;
@@ -54,15 +63,11 @@ impl Apply for Authorise {
 }
 
 impl Authorise {
-    /// Takes every token for this role.
-    fn claim_tokens(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
-        for (token, expires) in &self.replay {
-            batch
-                .sql(
-                    "INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
-        }
+    /// Takes the token for this role, or the proof.
+    fn claim(&self, batch: &Batch<'_>, token: &Fingerprint, expires: i64) -> rusqlite::Result<()> {
+        batch
+            .sql("INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
         Ok(())
     }
 
@@ -215,11 +220,12 @@ impl Lease {
             issued_at: self.issued_at,
             dies_at: self.dies_at.as_millisecond(),
             revocable: self.revocable.into(),
+            bound_to: self.bound_to.as_ref().map(|key| key.as_bytes().as_slice()),
         };
         batch
             .sql(
-                "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO leases (id, tenant, decision, secret, issued_at, dies_at, revocable, bound_to)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 columns.id,
@@ -229,6 +235,7 @@ impl Lease {
                 columns.issued_at,
                 columns.dies_at,
                 columns.revocable,
+                columns.bound_to,
             ])?;
         let (kind, subject, payload) = (Kind::Leased, columns.id, columns.payload());
         batch.append(&Entry { kind, tenant: &self.tenant, subject, payload, body: None }, || About::Lease {

@@ -32,6 +32,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/sqlite/0005_keys.sql")),
     M::up(include_str!("../../../migrations/sqlite/0006_sink_cursors.sql")),
     M::up(include_str!("../../../migrations/sqlite/0007_retention.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0008_possession.sql")),
 ];
 
 /// The writer's connection with the lock that keeps other servers away.

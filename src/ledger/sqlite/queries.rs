@@ -18,7 +18,7 @@ const DUE: &str = "(q.subject IS NULL OR (q.next_try_at <= ?1
 
 const LEASE: &str =
     "SELECT l.id, l.decision, l.secret, l.issued_at, l.dies_at, l.revocable, l.ended_at, l.end_how,
-        d.role, d.target, d.handle, l.end_asked_at, h.every, h.beat_at";
+        d.role, d.target, d.handle, l.end_asked_at, h.every, h.beat_at, l.bound_to";
 
 const FROM_LEASES: &str = "FROM leases l JOIN decisions d ON d.id = l.decision
      LEFT JOIN heartbeats h ON h.lease = l.id";
@@ -39,7 +39,8 @@ impl LeaseRow {
             handle: row.get(10)?,
             end_asked_at: row.get(11)?,
             heartbeat: row.get::<_, Option<i64>>(12)?.zip(row.get(13)?),
-            due: row.get(14)?,
+            bound_to: row.get(14)?,
+            due: row.get(15)?,
         })
     }
 }

@@ -51,8 +51,9 @@ pub(in crate::ledger) fn chains(connection: &Connection, now: i64) -> rusqlite::
              UNION ALL SELECT decision FROM idempotency WHERE expires > ?1)",
         )?
         .query_row([now], |row| row.get(0))?;
+    let store = snapshot.query_row("SELECT id FROM store", [], |row| row.get(0))?;
     let (seals, keys) = (seals(&snapshot)?, stored_keys(&snapshot)?);
-    Ok(Chains { ends: chains, starts, seals, checkpoint, keys, remembered })
+    Ok(Chains { store, ends: chains, starts, seals, checkpoint, keys, remembered })
 }
 
 /// Bodies of all seals.
@@ -75,7 +76,7 @@ pub(in crate::ledger) fn candidates(
             "SELECT a.seq, a.at, a.kind, a.tenant, a.subject, a.payload, a.hash, a.body, d.n IS NOT NULL,
                 au.decision IS NOT NULL, l.decision, coalesce(l.ended_at, l.dies_at),
                 coalesce(m.ended_at, m.dies_at), e.subject IS NOT NULL, CASE WHEN b.id IS NOT NULL
-                THEN coalesce(b.lifted_at, b.expires_at, 9223372036854775807) END
+                THEN coalesce(b.lifted_at, b.expires_at, 9223372036854775807) END, m.id
              FROM audit a LEFT JOIN decisions d ON d.id = a.subject
                 LEFT JOIN authorisations au ON au.decision = a.subject
                 LEFT JOIN leases l ON l.id = a.subject LEFT JOIN leases m ON m.decision = a.subject
@@ -84,6 +85,7 @@ pub(in crate::ledger) fn candidates(
         )?
         .query_map([writer, first, last, limit], |row| {
             let lease: Option<[u8; 16]> = row.get(10)?;
+            let led_to: Option<[u8; 16]> = row.get(15)?;
             Ok(Candidate {
                 seq: row.get(0)?,
                 at: row.get(1)?,
@@ -96,7 +98,7 @@ pub(in crate::ledger) fn candidates(
                 is_decision: row.get(8)?,
                 is_open: row.get(9)?,
                 lease: lease.zip(row.get(11)?),
-                led_to: row.get(12)?,
+                led_to: led_to.zip(row.get(12)?),
                 is_ending: row.get(13)?,
                 block: row.get(14)?,
             })

@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 
 use crate::config::StorePlace;
 use crate::domain::{Code, DecisionId, Prolonged, Refusal};
+use crate::identity::testing::JobKey;
 use crate::ledger::conformance::retention::prune;
 use crate::ledger::testing::{Bench, noon, sealer};
 use crate::ledger::{EndHow, FindingKind, Reader, Refused, Report};
@@ -63,6 +64,9 @@ pub(in crate::ledger) async fn act(bench: &Bench, name: &str) {
     };
     let print = crate::secret::Fingerprint::of(name.as_bytes());
     bench.ledger.set_revision(print, print).await.unwrap();
+    let bound = bench.planned_bound(&format!("{name} 6"), &JobKey::new(), name);
+    let bound = bench.ledger.authorise(bound).await.unwrap();
+    bench.ledger.lease(bound, bench.minted()).await.unwrap();
     let ended = lease(format!("{name} 1"), None).await;
     bench.end_by_holder(&ended, EndHow::AtTarget).await;
     let asked = lease(format!("{name} 2"), None).await;
@@ -215,7 +219,7 @@ async fn s_11_deletions_swaps_and_insertions_are_named() {
 
     let forged = run(
         "INSERT INTO leases SELECT randomblob(16), tenant, decision, secret, issued_at, dies_at, revocable,
-         NULL, NULL, NULL, NULL FROM leases LIMIT 1",
+         NULL, NULL, NULL, NULL, NULL FROM leases LIMIT 1",
     );
     assert!(
         forged.findings.iter().any(|finding| finding.kind == FindingKind::Inserted),
@@ -284,6 +288,23 @@ async fn s_11_a_rolled_back_store_is_found_by_the_checkpoint_kept_elsewhere() {
     let line = format!("{{\"kind\":\"checkpoint\",\"jws\":\"{}\"}}\n", newest.jws);
     let report = reader.verify(Some(&line)).unwrap();
     assert!(report.is_sound() && report.unproven_since.is_none(), "{:?}", report.findings);
+}
+
+#[tokio::test]
+async fn s_11_a_rolled_back_store_that_went_on_is_found_by_the_older_checkpoints_of_the_same_file() {
+    let scene = Scene::new().await;
+    let [early, late] = &scene.checkpoints;
+    let line = |jws: &str| format!("{{\"kind\":\"checkpoint\",\"jws\":\"{jws}\"}}\n");
+    // As a store that was rolled back behind the late one, and whose newest checkpoint agrees with it.
+    let events = format!("{}{}{}", line(early), line(late), line(early));
+    let snapshot = scene.path.with_file_name("snapshot.db");
+    let store = Connection::open(scene.bench.file()).unwrap();
+    store.execute("VACUUM INTO ?1", [snapshot.to_str().unwrap()]).unwrap();
+    assert!(verify_both(&snapshot, &events)[1].is_sound());
+    Connection::open(&snapshot).unwrap().execute_batch(CUT).unwrap();
+    let [_, with] = verify_both(&snapshot, &events);
+    let found: Vec<_> = with.findings.iter().map(|finding| (finding.kind, finding.writer)).collect();
+    assert_eq!(found, [(FindingKind::CutOrRolledBack, Some(2))]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What says how long the chains must be: later writers, checkpoints in the store, and one kept elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,6 +14,10 @@ use crate::ledger::seal::Seals;
 use crate::ledger::sqlite::queries::stored_keys;
 use crate::secret::Fingerprint;
 use crate::signing::Purpose;
+
+/// Why a file proves nothing.
+const NONE_FOUND: &str = "it holds none: take the events as `audit.file` or a sink of the kind `file` has them, or one \
+                          JWS of them; an export of the chain has no checkpoints";
 
 /// Holds the chains against every head that somebody has seen.
 pub(super) fn verify(
@@ -34,10 +38,11 @@ pub(super) fn verify(
     let proof = match external {
         None => stored.map(|claims| (claims, false)),
         Some(text) => {
-            let jws = checkpoint::find_jws(text).ok_or_else(|| {
-                LedgerError::Checkpoint("neither a JWS nor a line that holds one".to_owned())
-            })?;
-            kept_elsewhere(connection, state, &jws, &keys, report)?.map(|claims| (claims, true))
+            let kept = checkpoint::find_all(text);
+            if kept.is_empty() {
+                return Err(LedgerError::Checkpoint(NONE_FOUND.to_owned()));
+            }
+            kept_elsewhere(connection, state, &kept, &keys, report)?.map(|claims| (claims, true))
         }
     };
     report.proven = proof.as_ref().map(|(claims, kept_elsewhere)| Proven {
@@ -86,39 +91,68 @@ fn stored_checkpoints(
     Ok(newest)
 }
 
-/// The checkpoint kept elsewhere against the chains.
+/// The checkpoints kept elsewhere, each against the chains; returns the newest. All of them count: after a rollback the
+/// store goes on, and its newer checkpoints agree with it again, while older ones in the same file still show what is gone.
 fn kept_elsewhere(
     connection: &Connection,
     state: &State,
-    jws: &str,
+    kept: &[String],
     keys: &[String],
     report: &mut Report,
 ) -> Result<Option<Claims>, LedgerError> {
-    match checkpoint::open(jws, keys) {
-        Ok(claims) => {
-            hold_all(connection, state, &claims, report)?;
-            Ok(Some(claims))
-        }
-        // The key may be gone with a store that was rolled back to before it was made.
-        Err(why) => {
-            report.find(FindingKind::Signature, At::STORE, format!("the checkpoint kept elsewhere: {why}"));
-            Ok(None)
+    let (mut newest, mut told) = (None::<Claims>, HashSet::new());
+    for jws in kept {
+        let claims = match checkpoint::open(jws, keys) {
+            Ok(claims) => claims,
+            // The key may be gone with a store that was rolled back to before it was made.
+            Err(why) => {
+                let detail = format!("a checkpoint kept elsewhere: {why}");
+                report.find(FindingKind::Signature, At::STORE, detail);
+                continue;
+            }
+        };
+        hold_new(connection, state, &claims, &mut told, report)?;
+        if newest.as_ref().is_none_or(|newest| newest.at <= claims.at) {
+            newest = Some(claims);
         }
     }
+    Ok(newest)
 }
 
+/// Holds the chains against one checkpoint.
 fn hold_all(
     connection: &Connection,
     state: &State,
     claims: &Claims,
     report: &mut Report,
 ) -> Result<(), LedgerError> {
+    hold_new(connection, state, claims, &mut HashSet::new(), report)
+}
+
+/// The same, without the writers in `told`, of which something is known to be wrong: what follows a gap is gone too, and
+/// to say so once is enough.
+fn hold_new(
+    connection: &Connection,
+    state: &State,
+    claims: &Claims,
+    told: &mut HashSet<i64>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
     if claims.store != hex(&state.store) {
         let detail = format!("checkpoint {} is of another store", claims.n);
         report.find(FindingKind::Signature, At::STORE, detail);
     }
-    let witness = format!("checkpoint {}", claims.n);
-    claims.heads.iter().try_for_each(|head| hold(connection, &state.seals, head, &witness, report))
+    let witness = format!("checkpoint {} of {}", claims.n, time(claims.at));
+    for head in &claims.heads {
+        let before = report.found;
+        if !told.contains(&head.writer) {
+            hold(connection, &state.seals, head, &witness, report)?;
+        }
+        if report.found > before {
+            told.insert(head.writer);
+        }
+    }
+    Ok(())
 }
 
 /// Finds the record that somebody saw.

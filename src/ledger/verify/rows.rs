@@ -171,13 +171,14 @@ impl<'c> Rows<'c> {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT id, tenant, decision, secret, issued_at, coalesce(first_dies_at, dies_at), revocable
+                "SELECT id, tenant, decision, secret, issued_at, coalesce(first_dies_at, dies_at), revocable,
+                     bound_to
                  FROM leases WHERE id = ?1",
             )?
             .query_row([&record.subject], |row| {
                 let (id, tenant, decision): ([u8; 16], String, [u8; 16]) =
                     (row.get(0)?, row.get(1)?, row.get(2)?);
-                let secret: [u8; 32] = row.get(3)?;
+                let (secret, bound_to): ([u8; 32], Option<Vec<u8>>) = (row.get(3)?, row.get(7)?);
                 let columns = LeaseColumns {
                     id: &id,
                     tenant: &tenant,
@@ -186,6 +187,7 @@ impl<'c> Rows<'c> {
                     issued_at: row.get(4)?,
                     dies_at: row.get(5)?,
                     revocable: row.get(6)?,
+                    bound_to: bound_to.as_deref(),
                 };
                 Ok((decision, columns.payload()))
             })

@@ -94,6 +94,7 @@ pub(in crate::policy) fn role(packages: &[&str]) -> Role {
         per_minute: None,
         runner: crate::config::RunnerTerms::default(),
         policies: packages.iter().map(|name| name.parse().unwrap()).collect(),
+        possession_required: false,
         sources: vec!["commits".into()],
         ..facts::testing::role()
     }
@@ -188,7 +189,7 @@ pub(in crate::policy) fn rich_input() -> Value {
         "operation": "mint",
         "identity": {
             "issuer": "https://issuer.example", "kind": "github", "subject": "repo:acme/shop",
-            "principal": "github:repository:1234", "tenant": "default", "trust": "trusted", "age_seconds": 5,
+            "principal": "github:repository:1234", "tenant": "default", "trust": "trusted", "age_seconds": 5, "bound": false,
             "role": "ci", "on_call": true, "repository": "acme/shop", "repository_id": "1234",
             "owner_id": "65", "ref_protected": true, "branch": "main", "environment": "production",
             "event": "push", "actor": "kim", "claims": {"sub": "repo:acme/shop", "run_attempt": "1"},

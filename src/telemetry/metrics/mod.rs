@@ -1,12 +1,17 @@
 //! The metrics, and the text that Prometheus reads.
 
+mod exemplars;
+mod open_metrics;
 mod record;
 mod table;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{SetRecorderError, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use self::exemplars::{Exemplars, Recording};
 
 pub use record::{
     Budget, EndOutcome, InFlight, KmsOutcome, Outcome, batch_committed, blocks_in_force, commit_failed,
@@ -18,6 +23,7 @@ pub(super) use record::{SpanOutcome, spans};
 pub use table::{METRICS, Metric, MetricKind, names};
 
 use super::TelemetryError;
+use crate::clock::Clock;
 use crate::domain::Code;
 
 /// How often observations are folded into their buckets when nobody reads them.
@@ -25,24 +31,65 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The process's metrics.
 #[derive(Debug, Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    handle: PrometheusHandle,
+    exemplars: Option<Arc<Exemplars>>,
+}
+
+/// Version 0.0.4 of the text format, as Prometheus' exposition format page names it.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `OpenMetrics`, as its specification names it.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposition {
+    /// What the text is in.
+    pub content_type: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+impl Exposition {
+    /// In the text format.
+    pub const fn plain(text: String) -> Self {
+        Self { content_type: TEXT_FORMAT, text }
+    }
+}
 
 impl Metrics {
-    /// Starts recording, for the rest of the process.
+    /// Starts recording, for the rest of the process; `exemplars` has them kept, with their times by that clock.
     ///
     /// # Errors
     /// [`TelemetryError::Metrics`].
-    pub fn install() -> Result<Self, TelemetryError> {
-        let handle =
-            builder().and_then(PrometheusBuilder::install_recorder).map_err(TelemetryError::Metrics)?;
+    pub fn install(exemplars: Option<Clock>) -> Result<Self, TelemetryError> {
+        let recorder = builder().map_err(TelemetryError::Metrics)?.build_recorder();
+        let handle = recorder.handle();
+        let exemplars = exemplars.map(Exemplars::new);
+        let installed = match exemplars.clone() {
+            None => metrics::set_global_recorder(recorder).map_err(BuildError::from),
+            Some(exemplars) => metrics::set_global_recorder(Recording { within: recorder, exemplars })
+                .map_err(|SetRecorderError(refused)| BuildError::from(SetRecorderError(refused.within))),
+        };
+        installed.map_err(TelemetryError::Metrics)?;
         describe();
         begin();
-        Ok(Self(handle))
+        Ok(Self { handle, exemplars })
     }
 
-    /// All metrics in Prometheus' text format.
-    pub fn render(&self) -> String {
-        self.0.render()
+    /// All metrics: as `OpenMetrics` for one who takes that, if there are exemplars to tell, or else in Prometheus' text
+    /// format.
+    pub fn expose(&self, takes_open_metrics: bool) -> Exposition {
+        match self.exemplars.as_ref().filter(|_| takes_open_metrics) {
+            None => Exposition::plain(self.handle.render()),
+            Some(exemplars) => {
+                // First, so that each is of an observation that its bucket counts.
+                let shown = exemplars.shown();
+                let text = open_metrics::open_metrics(&self.handle.render(), &shown);
+                Exposition { content_type: OPEN_METRICS, text }
+            }
+        }
     }
 
     /// Keeps memory bounded while nobody reads the metrics: observations wait in a list until they are folded in. Runs for
@@ -50,7 +97,7 @@ impl Metrics {
     pub async fn upkeep(self) {
         loop {
             tokio::time::sleep(UPKEEP).await;
-            self.0.run_upkeep();
+            self.handle.run_upkeep();
         }
     }
 }

@@ -46,6 +46,17 @@ pub(super) fn adopt(span: &tracing::Span, parent: TraceParent) {
     let _ = span.set_parent(Context::new().with_remote_span_context(parent));
 }
 
+/// The trace of `span`, if it was sampled: then its spans go to the collector.
+pub(super) fn sampled(span: &tracing::Span) -> Option<TraceId> {
+    if span.is_disabled() {
+        return None;
+    }
+    let context = span.context();
+    let span = context.span();
+    let known = span.span_context();
+    (known.is_valid() && known.is_sampled()).then(|| known.trace_id())
+}
+
 /// Where traces go, and how many.
 pub struct TraceOptions {
     /// Where spans are posted.

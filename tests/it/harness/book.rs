@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 use tollgate::app::App;
 use tollgate::domain::DecisionId;
 use tollgate::ledger::DecisionRecord;
+use tollgate::secret::LeaseSecret;
 
 use super::Site;
 use super::api::Answer;
@@ -67,7 +68,7 @@ pub(crate) async fn leased(site: &Site, app: &App, answer: &Answer) -> DecisionR
     assert_eq!(record.outcome["scopes"], answer.json["scopes"]);
     assert_eq!(led_to(site, record.decision), 1, "no lease of {}", answer.text);
     let id = answer.json["lease"]["id"].as_str().unwrap().parse().unwrap();
-    let secret = answer.json["lease"]["secret"].as_str().unwrap().parse().unwrap();
+    let secret: LeaseSecret = answer.json["lease"]["secret"].as_str().unwrap().parse().unwrap();
     let lease = app.broker().lease_status(id, &secret).await.unwrap().status;
     assert_eq!((lease.decision, lease.role.as_str()), (record.decision, record.role.as_str()));
     assert_eq!(lease.dies_at.to_string(), answer.json["lease"]["dies_at"]);

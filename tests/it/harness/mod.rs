@@ -5,6 +5,7 @@ pub(crate) mod book;
 pub(crate) mod collector;
 pub(crate) mod files;
 pub(crate) mod issuer;
+pub(crate) mod job_key;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod property;
@@ -16,6 +17,7 @@ pub(crate) mod wait;
 
 pub(crate) use api::Api;
 pub(crate) use issuer::Issuer;
+pub(crate) use job_key::JobKey;
 pub(crate) use process::Server;
 pub(crate) use replicas::Replicas;
 pub(crate) use site::Site;

@@ -1,5 +1,6 @@
 //! What is shipped for Prometheus and Grafana fits what Tollgate says, and the pages say it too.
 
+mod exemplars;
 mod pages;
 mod prometheus;
 

@@ -76,8 +76,8 @@ async fn a_real_prometheus_scrapes_tollgate_and_evaluates_every_rule_and_panel()
     }
 }
 
-/// Prometheus on the shipped configuration, which asks `operators` every second.
-async fn prometheus(site: &Site, operators: &str) -> (Part, Api) {
+/// Prometheus on the shipped configuration, which asks `operators` every second, and keeps exemplars.
+pub(super) async fn prometheus(site: &Site, operators: &str) -> (Part, Api) {
     let shipped = read("deploy/prometheus.yml");
     let target = operators.trim_start_matches("http://");
     let settings = shipped.replace("127.0.0.1:9420", target).replace("15s", "1s");
@@ -87,6 +87,7 @@ async fn prometheus(site: &Site, operators: &str) -> (Part, Api) {
     let port = free_port();
     let mut command = Command::new(program("prometheus"));
     command
+        .arg("--enable-feature=exemplar-storage")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!("--config.file={}", site.path("prometheus/prometheus.yml").display()))
         .arg(format!("--storage.tsdb.path={}", site.path("prometheus/data").display()));

@@ -11,7 +11,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::blocks::{Block, Kind};
+use crate::harness::parts::postgres::{self, Postgres};
 use crate::harness::parts::{Part, program};
+
+/// The password of the database's administrator.
+const ADMINISTRATOR: &str = "sentinel-of-the-administrator";
 
 /// A scenario to run.
 pub(super) struct Scenario {
@@ -19,9 +23,10 @@ pub(super) struct Scenario {
     blocks: Vec<Block>,
     folder: TempDir,
     /// The ports that the README names, and those that stand in for them.
-    ports: [(&'static str, String); 3],
+    ports: Vec<(&'static str, String)>,
     environment: Vec<(&'static str, String)>,
     servers: Vec<Part>,
+    database: Option<Postgres>,
 }
 
 /// A free port whose next one is free too.
@@ -53,9 +58,10 @@ impl Scenario {
             "[ \"$1 $2 $3\" = 'run --release --' ] && shift 3 && exec tollgate \"$@\"",
         );
         let (demo, broker) = (two_ports(), two_ports());
-        let ports =
-            [("8420", demo.to_string()), ("8421", (demo + 1).to_string()), ("8430", broker.to_string())];
-        Self { name, blocks, folder, ports, environment: Vec::new(), servers: Vec::new() }
+        let ports = [("8420", demo), ("8421", demo + 1), ("8430", broker), ("8431", broker + 1)];
+        let ports = ports.map(|(shown, real)| (shown, real.to_string())).to_vec();
+        let (environment, servers) = (Vec::new(), Vec::new());
+        Self { name, blocks, folder, ports, environment, servers, database: None }
     }
 
     /// The text of the file `path` that the README shows.
@@ -68,7 +74,7 @@ impl Scenario {
     pub(super) fn then(&mut self, script: &str) {
         let text = format!("unset TOLLGATE_TOKEN_FROM\n{script}\n");
         let kind = Kind::Run { scenario: self.name.to_owned(), status: 0, background: false };
-        self.blocks.push(Block { kind, line: 0, text });
+        self.blocks.push(Block { kind, page: "after the guide", line: 0, text });
     }
 
     /// A server in place of AWS, and an administrator's keys for it.
@@ -96,6 +102,29 @@ impl Scenario {
         self.put_on_the_path("bao", "vault");
         let address = format!("http://127.0.0.1:{port}");
         self.environment.extend([("VAULT_ADDR", address), ("VAULT_TOKEN", "root".to_owned())]);
+    }
+
+    /// An empty PostgreSQL with its administrator, its clients, and SQLite's client, which not every machine has.
+    pub(super) fn start_postgres(&mut self) {
+        let server = Postgres::start();
+        // The guide makes the role `tollgate`, which is the first one's name here.
+        server.sql("postgres", &format!("CREATE ROLE postgres SUPERUSER LOGIN PASSWORD '{ADMINISTRATOR}'"));
+        server.sql("postgres", "SET SESSION AUTHORIZATION postgres; ALTER ROLE tollgate RENAME TO first");
+        let bin = self.folder.path().join("bin");
+        for client in ["psql", "pg_dump", "pg_restore"] {
+            executable(&bin.join(client), &client_line(client));
+        }
+        let python = program("python");
+        let statement = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])";
+        executable(&bin.join("sqlite3"), &format!("exec {} -c '{statement}' \"$@\"", python.display()));
+        self.environment.extend([
+            ("PGHOST", "127.0.0.1".to_owned()),
+            ("PGPORT", server.port.to_string()),
+            ("PGUSER", "postgres".to_owned()),
+            ("PGPASSWORD", ADMINISTRATOR.to_owned()),
+        ]);
+        self.ports.push(("5432", server.port.to_string()));
+        self.database = Some(server);
     }
 
     fn serve(&mut self, command: &mut Command, port: u16, path: &str) {
@@ -155,8 +184,9 @@ impl Scenario {
     pub(super) fn run(self) {
         let out = self.folder.path().join("out");
         let path = format!("{}:{}", self.folder.path().join("bin").display(), std::env::var("PATH").unwrap());
-        let done = Command::new("bash")
-            .args(["-c", &self.script()])
+        // A loop of the guide that waits in vain must not wait for ever.
+        let done = Command::new("timeout")
+            .args(["900", "bash", "-c", &self.script()])
             .current_dir(self.folder.path().join("checkout"))
             .env_clear()
             .env("PATH", path)
@@ -169,27 +199,32 @@ impl Scenario {
         let printed = |index: usize| std::fs::read_to_string(out.join(index.to_string())).unwrap_or_default();
         if !done.status.success() {
             let at: usize = std::fs::read_to_string(out.join("at")).unwrap().trim().parse().unwrap();
-            let Block { line, text, .. } = &self.blocks[at];
+            let Block { page, line, text, .. } = &self.blocks[at];
             let shell = String::from_utf8_lossy(&done.stderr);
-            panic!("README.md:{line}: {}\n{text}\nprinted:\n{}\n{shell}", done.status, printed(at));
+            panic!("{page}:{line}: {}\n{text}\nprinted:\n{}\n{shell}", done.status, printed(at));
         }
         let mut before = 0;
         for (index, block) in self.blocks.iter().enumerate() {
             match &block.kind {
                 Kind::Run { .. } => before = index,
-                Kind::Output { .. } => expect(block.line, &self.adapted(&block.text), &printed(before)),
+                Kind::Output { .. } => expect(block, &self.adapted(&block.text), &printed(before)),
                 Kind::File { .. } | Kind::NotRun(_) | Kind::Drawing => {}
             }
         }
     }
 
     fn adapted(&self, text: &str) -> String {
-        self.ports.iter().fold(text.to_owned(), |text, (shown, real)| text.replace(shown, real))
+        // By way of marks: a real port may hold the digits of one that is shown.
+        let mark = |index: usize| format!("\u{1}{index}\u{1}");
+        let shown = self.ports.iter().enumerate();
+        let marked = shown.fold(text.to_owned(), |text, (index, (port, _))| text.replace(port, &mark(index)));
+        let real = self.ports.iter().enumerate();
+        real.fold(marked, |text, (index, (_, port))| text.replace(&mark(index), port))
     }
 
     /// The blocks as one script. Files `$OUT/N` hold what block N printed, `$OUT/at` the one that runs.
     fn script(&self) -> String {
-        let mut script = String::from("set -eu\npids=()\ntrap 'kill \"${pids[@]}\"' EXIT\n");
+        let mut script = String::from("set -eu\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n");
         for (index, block) in self.blocks.iter().enumerate() {
             let text = self.adapted(&block.text);
             let text = text.trim_end();
@@ -200,7 +235,7 @@ impl Scenario {
                     let port = &self.ports[0].1;
                     let port = if text.ends_with("demo") { format!(" --port {port}") } else { String::new() };
                     format!(
-                        "( exec {text}{port} ) {end} &\nSERVER=$!; pids+=($SERVER)\n\
+                        "( exec {text}{port} ) {end} &\nSERVER=$!\n\
                          until grep -qE 'listening on|Running at' \"$OUT/{index}\"; do kill -0 $SERVER; sleep 0.05; done"
                     )
                 }
@@ -223,7 +258,8 @@ impl Scenario {
 }
 
 /// Each line of `expected` is part of a line of `printed`; `…` is anything.
-fn expect(line: usize, expected: &str, printed: &str) {
+fn expect(block: &Block, expected: &str, printed: &str) {
+    let Block { page, line, .. } = block;
     for wanted in expected.lines() {
         let fits = |line: &str| {
             let mut rest = Some(line);
@@ -232,7 +268,7 @@ fn expect(line: usize, expected: &str, printed: &str) {
             }
             rest.is_some()
         };
-        assert!(printed.lines().any(fits), "README.md:{line}: {wanted:?} is not in\n{printed}");
+        assert!(printed.lines().any(fits), "{page}:{line}: {wanted:?} is not in\n{printed}");
     }
 }
 
@@ -245,6 +281,16 @@ fn answers(port: u16, path: &str) -> bool {
     stream.write_all(request.as_bytes()).is_ok()
         && stream.read_to_string(&mut answer).is_ok()
         && answer.starts_with("HTTP/1.1 200")
+}
+
+/// Runs a client of the database, of the server's version.
+fn client_line(name: &str) -> String {
+    let path = postgres::program(name);
+    let command = postgres::command(&path);
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
+    let set =
+        variables.map(|(name, value)| format!("export {name}='{value}'; ")).collect::<Vec<_>>().concat();
+    format!("{set}exec {} \"$@\"", path.display())
 }
 
 fn executable(path: &Path, line: &str) {

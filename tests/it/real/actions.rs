@@ -121,16 +121,39 @@ async fn exec_asks_the_runner_as_actions_core_does_and_the_exchange_works() {
     let query = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(asked[0].query, [query("api-version", "2.0"), query("audience", &site.url)]);
 
-    // The same request by exec, where the source is named and where it is found.
-    for source in ["github", "auto"] {
-        let arguments =
-            ["exec", "deploy", "--token-from", source, "--", "sh", "-c", "echo \"$TOLLGATE_ACCESS_TOKEN\""];
-        let mut exec = job(&site, &arguments);
+    // The same request by exec, where the source is named and where it is found, if it is told to make no key.
+    let exec = |arguments: &[&str]| {
+        let show = ["--", "sh", "-c", "echo \"$TOLLGATE_ACCESS_TOKEN\""];
+        let mut exec = job(&site, &[&["exec", "deploy"], arguments, &show].concat());
         exec.envs(runner.variables(PROOF));
-        let exec = run(exec).await;
+        exec
+    };
+    for source in ["github", "auto"] {
+        let exec = run(exec(&["--bind", "never", "--token-from", source])).await;
         assert_eq!(payload(exec.ok())["aud"], "https://api.example", "{exec:?}");
         assert_eq!(runner.asked(), asked, "the same request as that of @actions/core");
     }
+    // Else it asks for the audience with its key, and looks after the lease with proofs.
+    let bound = run(exec(&[])).await;
+    let credential = payload(bound.ok());
+    assert!(!bound.err.contains("could not be ended"), "{bound:?}");
+    let jkt = credential["cnf"]["jkt"].as_str().unwrap_or_else(|| panic!("{credential}"));
+    let audience = format!("{}#jkt={jkt}", site.url);
+    assert_eq!(runner.asked()[0].query, [query("api-version", "2.0"), query("audience", &audience)]);
+    let mut whoami = job(&site, &["whoami", "--json"]);
+    whoami.envs(runner.variables(PROOF));
+    let whoami: Value = serde_json::from_str(run(whoami).await.ok()).unwrap();
+    assert_eq!(whoami["bound"], true);
+    runner.asked();
+    // `env` hands the key on with the lease secret, and `revoke` ends the lease with both.
+    let mut both = crate::harness::parts::job::script(
+        &site,
+        "variables=$($TOLLGATE env deploy); eval \"$variables\"; $TOLLGATE revoke --json;
+         TOLLGATE_LEASE_KEY= $TOLLGATE revoke 2>&1 || echo refused",
+    );
+    both.envs(runner.variables(PROOF));
+    let both = run(both).await;
+    assert!(both.ok().contains("\"ended_at\"") && both.out.contains("proof_missing"), "{both:?}");
     // And what @actions/core got is a token that the same role accepts.
     assert_eq!(payload(&theirs)["aud"], site.url);
     site.api().deploy(&theirs).await.ok();

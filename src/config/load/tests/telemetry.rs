@@ -20,7 +20,14 @@ const GOOD: &str = "endpoint = \"https://collector.example:4318/v1/traces\"";
 #[test]
 fn nothing_is_traced_and_no_role_is_told_apart_unless_written() {
     let telemetry = tree().clean().settings.telemetry;
-    assert!(telemetry.otlp.is_none() && telemetry.label_roles.is_empty());
+    assert!(telemetry.otlp.is_none() && telemetry.label_roles.is_empty() && !telemetry.exemplars);
+}
+
+#[test]
+fn exemplars_need_traces() {
+    with("[telemetry]\nexemplars = true").stops("no_traces", "tollgate.toml:11 telemetry.exemplars");
+    let both = format!("[telemetry]\nexemplars = true\notlp = {{ {GOOD} }}");
+    assert!(with(&both).clean().settings.telemetry.exemplars);
 }
 
 #[test]

@@ -25,7 +25,9 @@ fn read(changes: &[(&str, &str)]) -> Result<Exchange, Refusal> {
 fn read_for(role: &Role, changes: &[(&str, &str)]) -> Result<Exchange, Refusal> {
     let parameters: BTreeMap<_, _> = PLAIN.iter().chain(changes).copied().collect();
     let body = Serializer::new(String::new()).extend_pairs(parameters).finish();
-    exchange(&HeaderMap::new(), Form::parse(body.as_bytes())?, None, |_| Some(role))
+    let url = "https://tollgate.example".parse().unwrap();
+    let parts = Request::post("/token").body(()).unwrap().into_parts().0;
+    exchange(&url, &parts, Form::parse(body.as_bytes())?, None, |_| Some(role))
 }
 
 fn refusal(changes: &[(&str, &str)]) -> Refusal {

@@ -77,6 +77,7 @@ pub(super) const TABLES: [Shape; 21] = [
             ("ended_at", Int),
             ("end_how", Text),
             ("first_dies_at", Int),
+            ("bound_to", Bytes),
         ],
     },
     Shape {

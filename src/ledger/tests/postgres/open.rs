@@ -42,12 +42,12 @@ fn a_schema_one_version_ahead_is_worked_on_and_two_are_refused() {
         );
         server().sql(bench.database(), &sql);
     };
-    ahead(3);
+    ahead(4);
     drop(open(place(bench.database())).unwrap());
     assert!(Reader::open(&bench.settings.place).is_ok());
-    ahead(4);
+    ahead(5);
     let refused =
-        |error: Option<LedgerError>| matches!(error, Some(LedgerError::SchemaAhead { found: 4, .. }));
+        |error: Option<LedgerError>| matches!(error, Some(LedgerError::SchemaAhead { found: 5, .. }));
     assert!(refused(open(place(bench.database())).err()));
     assert!(refused(Reader::open(&bench.settings.place).err()));
 }

@@ -149,7 +149,7 @@ fn unpacked() -> PathBuf {
 }
 
 /// A program of PostgreSQL's: of the newest version that is installed, or the unpacked one.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let installed = [unpacked().join("usr/lib/postgresql"), PathBuf::from("/usr/lib/postgresql")];
     let versioned = installed.into_iter().flat_map(|versions| {
         let versions = std::fs::read_dir(versions).into_iter().flatten().flatten();
@@ -165,7 +165,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Runs `program`; an unpacked one with the libraries that were unpacked with it.
-fn command(program: &Path) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     with_libraries(&mut command, program);
     command
@@ -187,11 +187,10 @@ fn is_root() -> bool {
 fn unprivileged(enter: &[String], program: &Path) -> Command {
     let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
     let user = std::iter::once("setpriv".to_owned()).chain(user).filter(|_| is_root());
-    let words: Vec<OsString> =
-        enter.iter().cloned().chain(user).map(OsString::from).chain([program.into()]).collect();
-    let mut command = Command::new(&words[0]);
+    let mut words = enter.iter().cloned().chain(user).map(OsString::from).chain([program.into()]);
+    let mut command = Command::new(words.next().unwrap_or_default());
     with_libraries(&mut command, program);
-    command.args(&words[1..]).current_dir("/");
+    command.args(words).current_dir("/");
     command
 }
 

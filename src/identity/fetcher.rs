@@ -1,0 +1,76 @@
+//! Asks a source for what it publishes: an OIDC issuer for its keys, a trust domain for its bundle.
+
+use std::time::Duration;
+
+use super::discovery::{FetchError, Origin};
+use super::keys::KeySet;
+use super::published::Published;
+use super::spiffe::{BundleFetcher, BundlePlace};
+use crate::clock::Clock;
+use crate::domain::IssuerUrl;
+use crate::net::{Client, NetError};
+
+/// Everything that decides what is fetched. Entries that agree in it share what they fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `OpenID` Connect Discovery.
+    Discovery(Origin),
+    /// A trust domain's bundle.
+    Bundle(BundlePlace),
+}
+
+impl Place {
+    /// Who publishes.
+    pub(super) const fn issuer(&self) -> &IssuerUrl {
+        match self {
+            Self::Discovery(origin) => &origin.issuer,
+            Self::Bundle(place) => &place.domain,
+        }
+    }
+
+    /// True for a file.
+    pub(super) const fn is_file(&self) -> bool {
+        match self {
+            Self::Discovery(_) => false,
+            Self::Bundle(place) => place.is_file(),
+        }
+    }
+}
+
+/// Asks one place.
+pub(super) enum Fetcher {
+    Discovery(Origin, Client),
+    Bundle(BundleFetcher),
+}
+
+impl Fetcher {
+    /// Asks nobody yet. `timeout` is for each request.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`].
+    pub(super) fn new(place: &Place, timeout: Duration, clock: &Clock) -> Result<Self, NetError> {
+        Ok(match place {
+            Place::Discovery(origin) => Self::Discovery(origin.clone(), origin.client(timeout)?),
+            Place::Bundle(place) => Self::Bundle(BundleFetcher::new(place.clone(), timeout, clock)?),
+        })
+    }
+
+    /// The document as sent, and as read. `held` is what is known so far.
+    pub(super) async fn fetch(&self, held: Option<&Published>) -> Result<(Vec<u8>, Published), FetchError> {
+        match self {
+            Self::Discovery(origin, client) => {
+                let (document, keys) = origin.fetch(client).await?;
+                Ok((document, keys.into()))
+            }
+            Self::Bundle(fetcher) => fetcher.fetch(held).await,
+        }
+    }
+
+    /// Reads a document of before.
+    pub(super) fn read(&self, document: &[u8]) -> Result<Published, FetchError> {
+        match self {
+            Self::Discovery(..) => Ok(KeySet::parse(document)?.into()),
+            Self::Bundle(_) => BundleFetcher::read(document),
+        }
+    }
+}

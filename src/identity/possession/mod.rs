@@ -1,0 +1,94 @@
+//! Tokens and leases that are of no use without a key: the key is named by the token's audience, and shown by a DPoP proof
+//! (RFC 9449) with every request.
+//!
+//! The private key never leaves its holder, and a proof is good for one request of one minute: whoever reads a token in a
+//! log has nothing. A proof beside a token that names no key is refused, so that nobody believes to be protected who is not.
+
+mod key;
+mod proof;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use key::thumbprint;
+pub use proof::{Proof, UsedProof};
+
+use crate::domain::{Code, Refusal, Thumbprint};
+use crate::secret::LeaseSecret;
+
+/// Between an audience and the thumbprint (RFC 7638) of the key that the token is bound to.
+pub const BINDING: &str = "#jkt=";
+
+/// Signature algorithms of proofs, as challenges and metadata list them (RFC 9449, sections 5.1 and 7.1).
+pub const ALGORITHMS: [&str; 7] = ["ES256", "EdDSA", "ES384", "PS256", "RS256", "RS384", "RS512"];
+
+/// The thumbprint that `audience` names after `ours`, as it is written; none if it is another audience, or names no key.
+pub(super) fn key_named<'a>(audience: &'a str, ours: &str) -> Option<&'a str> {
+    audience.strip_prefix(ours)?.strip_prefix(BINDING)
+}
+
+/// The key that something is bound to with the proof of it; none if it is bound to none and none is shown.
+///
+/// # Errors
+/// `proof_missing`, `proof_invalid`.
+pub(super) fn pair(
+    bound: Option<Thumbprint>,
+    shown: Option<&Proof>,
+) -> Result<Option<(Thumbprint, &Proof)>, Refusal> {
+    match (bound, shown) {
+        (None, None) => Ok(None),
+        (Some(key), Some(proof)) => Ok(Some((key, proof))),
+        (Some(_), None) => Err(Refusal::new(
+            Code::ProofMissing,
+            "it is bound to a key: send a proof of that key in the header DPoP",
+        )),
+        (None, Some(_)) => {
+            let message =
+                "a DPoP proof came, but what it came with is bound to no key: anybody who has it can use it";
+            Err(Refusal::new(Code::ProofInvalid, message))
+        }
+    }
+}
+
+/// What a request shows to look after a lease.
+#[derive(Debug)]
+pub struct Held {
+    /// The lease's secret.
+    pub secret: LeaseSecret,
+    /// The proof of the key that the lease is bound to, if one came.
+    pub proof: Option<Proof>,
+}
+
+/// The same, borrowed: a secret alone, or with its proof.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// The secret.
+    pub secret: &'a LeaseSecret,
+    /// The proof, if one came.
+    pub proof: Option<&'a Proof>,
+}
+
+impl Holder<'_> {
+    /// That whoever shows the secret has the key that its lease is bound to.
+    ///
+    /// # Errors
+    /// `proof_missing`, `proof_invalid`.
+    pub fn prove(&self, bound: Option<Thumbprint>, now: Timestamp) -> Result<Option<UsedProof>, Refusal> {
+        let pair = pair(bound, self.proof)?;
+        Ok(pair.map(|(key, proof)| proof.check(key, self.secret.expose(), now)).transpose()?)
+    }
+}
+
+impl<'a> From<&'a LeaseSecret> for Holder<'a> {
+    fn from(secret: &'a LeaseSecret) -> Self {
+        Self { secret, proof: None }
+    }
+}
+
+impl<'a> From<&'a Held> for Holder<'a> {
+    fn from(held: &'a Held) -> Self {
+        Self { secret: &held.secret, proof: held.proof.as_ref() }
+    }
+}

@@ -1,0 +1,151 @@
+//! Fetching a trust domain's bundle: from a file, or from its bundle endpoint (SPIFFE Federation, section 5).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::{BundleError, bundle};
+use crate::clock::Clock;
+use crate::config::{BundleSource, EndpointServer, Issuer, MAX_BUNDLE_BYTES};
+use crate::domain::IssuerUrl;
+use crate::identity::discovery::{FetchError, get};
+use crate::identity::published::Published;
+use crate::net::{Client, NetError, Rules, read_ca_file};
+
+/// What is asked for, in errors.
+const DOCUMENT: &str = "the bundle";
+
+/// Everything that decides where a bundle comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::identity) struct BundlePlace {
+    /// The trust domain.
+    pub domain: IssuerUrl,
+    source: BundleSource,
+    ca_file: Option<PathBuf>,
+    allow_networks: Vec<IpNet>,
+    insecure_loopback: bool,
+}
+
+impl BundlePlace {
+    /// The place of `issuer`'s bundle.
+    pub(in crate::identity) fn new(issuer: &Issuer, source: &BundleSource) -> Self {
+        Self {
+            domain: issuer.url.clone(),
+            source: source.clone(),
+            ca_file: issuer.ca_file.clone(),
+            allow_networks: issuer.allow_networks.clone(),
+            insecure_loopback: issuer.insecure_loopback,
+        }
+    }
+
+    /// True for a file: a reload reads it again, as it does every other file.
+    pub(in crate::identity) const fn is_file(&self) -> bool {
+        matches!(self.source, BundleSource::File(_))
+    }
+
+    fn rules(&self, timeout: Duration) -> Result<Rules, NetError> {
+        Ok(Rules {
+            allow_networks: self.allow_networks.clone(),
+            insecure_loopback: self.insecure_loopback,
+            extra_roots: read_ca_file(self.ca_file.as_deref())?,
+            timeout,
+            max_bytes: MAX_BUNDLE_BYTES,
+        })
+    }
+}
+
+/// Asks one place.
+pub(in crate::identity) struct BundleFetcher(Way);
+
+enum Way {
+    File(PathBuf),
+    Web(Client, Url),
+    /// What it is verified by changes with each bundle, and the client with it.
+    Spiffe {
+        rules: Rules,
+        url: Url,
+        id: String,
+        first: PathBuf,
+        clock: Clock,
+    },
+}
+
+impl BundleFetcher {
+    /// Asks nobody yet. `timeout` is for each request.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`].
+    pub(in crate::identity) fn new(
+        place: BundlePlace,
+        timeout: Duration,
+        clock: &Clock,
+    ) -> Result<Self, NetError> {
+        let rules = place.rules(timeout);
+        Ok(Self(match place.source {
+            BundleSource::File(path) => Way::File(path),
+            BundleSource::Endpoint { url, server: EndpointServer::Web } => {
+                Way::Web(Client::new(rules?)?, url)
+            }
+            BundleSource::Endpoint { url, server: EndpointServer::Spiffe { id, first } } => {
+                Way::Spiffe { rules: rules?, url, id, first, clock: clock.clone() }
+            }
+        }))
+    }
+
+    /// The bundle as sent, and as read. `held` is the one in use: a server with an SVID is verified by it, and an older one
+    /// does not replace it.
+    pub(in crate::identity) async fn fetch(
+        &self,
+        held: Option<&Published>,
+    ) -> Result<(Vec<u8>, Published), FetchError> {
+        let document = match &self.0 {
+            Way::File(path) => read_file(path).await?,
+            Way::Web(client, url) => get(client, DOCUMENT, url.clone()).await?,
+            Way::Spiffe { rules, url, id, first, clock } => {
+                let begun = match held {
+                    Some(_) => None,
+                    None => Some(bundle::parse(&read_file(first).await?)?),
+                };
+                let authorities = held.or(begun.as_ref()).and_then(|bundle| bundle.authorities.as_ref());
+                let authorities = authorities.ok_or(FetchError::NoAuthorities)?;
+                let client = Client::of_svid(rules.clone(), id, authorities.clients(), clock);
+                let host = || url.host_str().unwrap_or_default().to_owned();
+                let client =
+                    client.map_err(|source| FetchError::Net { document: DOCUMENT, host: host(), source })?;
+                get(&client, DOCUMENT, url.clone()).await?
+            }
+        };
+        let published = bundle::parse(&document)?;
+        let known = held.and_then(|held| held.sequence);
+        match (known, published.sequence) {
+            (Some(known), Some(found)) if found < known => Err(BundleError::Older { found, known }.into()),
+            _ => Ok((document, published)),
+        }
+    }
+
+    /// Reads a bundle of before.
+    pub(in crate::identity) fn read(document: &[u8]) -> Result<Published, FetchError> {
+        Ok(bundle::parse(document)?)
+    }
+}
+
+/// Off the threads that serve requests: a file may lie on a slow mount.
+async fn read_file(path: &Path) -> Result<Vec<u8>, FetchError> {
+    let failed = |source| FetchError::File { path: path.to_owned(), source };
+    let reading = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_capped(&reading)).await;
+    read.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)
+}
+
+fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(MAX_BUNDLE_BYTES as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > MAX_BUNDLE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the bundle is too large"));
+    }
+    Ok(content)
+}

@@ -1,0 +1,62 @@
+//! What is bound to a key: a proof serves once, and a lease's secret is of no use without the key.
+
+use std::time::Duration;
+
+use crate::domain::Code;
+use crate::identity::Holder;
+use crate::identity::testing::JobKey;
+use crate::ledger::Leased;
+use crate::ledger::testing::Bench;
+
+pub(super) async fn i_22_a_proof_serves_once_and_uses_up_no_token(bench: Bench) {
+    let key = JobKey::new();
+    bench.ledger.authorise(bench.planned_bound("one", &key, "first")).await.unwrap();
+    let again = |bench: &Bench| bench.planned_bound("two", &key, "first");
+    let (_, refusal) = bench.ledger.authorise(again(&bench)).await.unwrap_err();
+    assert_eq!(refusal.code, Code::ProofReplayed);
+    let bench = bench.restart();
+    let (_, refusal) = bench.ledger.authorise(again(&bench)).await.unwrap_err();
+    assert_eq!(refusal.code, Code::ProofReplayed);
+    bench.ledger.authorise(bench.planned_bound("two", &key, "second")).await.unwrap();
+    let used = bench.planned_bound("two", &key, "third");
+    assert_eq!(bench.ledger.authorise(used).await.unwrap_err().1.code, Code::TokenReplayed);
+}
+
+pub(super) async fn i_22_a_bound_leases_secret_is_of_no_use_without_its_key(bench: Bench) {
+    let key = JobKey::new();
+    let auth = bench.ledger.authorise(bench.planned_bound("token", &key, "first")).await.unwrap();
+    let lease = bench.ledger.lease(auth, bench.minted()).await.unwrap();
+    let plain = super::leased(&bench, "plain", None).await;
+    let bench = bench.restart();
+    let status = async |lease: &Leased, key: Option<&JobKey>| {
+        let proof = key.map(|key| key.proof(lease.secret().expose(), bench.clock.now()));
+        let holder = Holder { secret: lease.secret(), proof: proof.as_ref() };
+        bench.ledger.lease_status(lease.id(), holder).await.map(|status| status.id).map_err(|no| no.code)
+    };
+    assert_eq!(status(&lease, None).await, Err(Code::ProofMissing));
+    assert_eq!(status(&lease, Some(&JobKey::new())).await, Err(Code::ProofInvalid));
+    assert_eq!(status(&lease, Some(&key)).await, Ok(lease.id()));
+    assert_eq!(status(&plain, None).await, Ok(plain.id()));
+    assert_eq!(status(&plain, Some(&key)).await, Err(Code::ProofInvalid));
+    let secret = lease.secret();
+    assert_eq!(bench.ledger.begin_end(lease.id(), secret).await.unwrap_err().code, Code::ProofMissing);
+    assert_eq!(bench.ledger.beat(lease.id(), secret).await.unwrap_err().code, Code::ProofMissing);
+    assert_eq!(bench.ledger.renewable(lease.id(), secret).await.unwrap_err().code, Code::ProofMissing);
+    // A proof of a minute ago is none.
+    let old = key.proof(secret.expose(), bench.clock.now());
+    bench.pass(Duration::from_secs(61));
+    let holder = Holder { secret, proof: Some(&old) };
+    assert_eq!(bench.ledger.begin_end(lease.id(), holder).await.unwrap_err().code, Code::ProofInvalid);
+    assert!(bench.verify().await.is_sound());
+}
+
+pub(super) async fn s_11_a_lease_that_was_unbound_or_bound_behind_the_ledgers_back_is_found(bench: Bench) {
+    let key = JobKey::new();
+    let auth = bench.ledger.authorise(bench.planned_bound("token", &key, "first")).await.unwrap();
+    bench.ledger.lease(auth, bench.minted()).await.unwrap();
+    assert!(bench.verify().await.is_sound());
+    bench.change("UPDATE leases SET bound_to = NULL").await;
+    assert!(!bench.verify().await.is_sound());
+    bench.change("UPDATE leases SET bound_to = secret").await;
+    assert!(!bench.verify().await.is_sound());
+}
