@@ -39,18 +39,28 @@ pub(super) fn input(runner: &Runner, origins: &mut Origins) -> RunnerInput {
     for key in runner.members().keys() {
         origins.add("runner", key.as_str(), &Origin::Runner);
     }
+    let spiffe_id = spiffe_id(proof);
+    if spiffe_id.is_some() {
+        origins.add("runner", "spiffe_id", &Origin::Runner);
+    }
     let text = |name: &str| runner.members().get(name).and_then(Value::as_str).map(str::to_owned);
     RunnerInput {
         id: runner.id().to_owned(),
         issuer: proof.issuer_url().as_str().to_owned(),
         kind: proof.kind().to_owned(),
         principal: proof.principal().as_str().to_owned(),
-        spiffe_id: None,
+        spiffe_id,
         region: text("region"),
         pool: text("pool"),
         tenant: proof.tenant().as_str().to_owned(),
         attributes: others(runner.members()),
     }
+}
+
+/// Of a runner that showed an SVID; no attribute of another issuer's is taken for one.
+fn spiffe_id(proof: &Caller) -> Option<String> {
+    let id = proof.attributes().get("spiffe_id").filter(|_| proof.kind() == "spiffe");
+    id.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The members that have no field of their own.
