@@ -155,7 +155,7 @@ impl Round {
         let mut facts = Vec::with_capacity(callers.len());
         for caller in callers {
             let decision = DecisionId::new(0, &random_bytes()?);
-            let gathered = loaded.gatherer.gather(caller, &ask, decision).await;
+            let gathered = loaded.gatherer.gather(caller, None, &ask, decision).await;
             facts.push(gathered.map_err(|failed| failed.refusal.message)?);
         }
         let facts_took = each(before);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::OptionFuture;
+use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -198,15 +199,17 @@ impl Broker {
             }
         };
         fail::fail_point!("after_authenticate");
-        self.gather(loaded, decision, caller, ask).await
+        self.gather(loaded, decision, caller, evidence.actor.as_ref(), ask).await
     }
 
-    /// What policy will see of a verified caller's request, if it does not ask too often; and its place in flight.
+    /// What policy will see of a verified caller's request, and of the runner that it shows, if it does not ask too often;
+    /// and its place in flight.
     async fn gather(
         &self,
         loaded: &Loaded,
         decision: DecisionId,
         caller: Caller,
+        actor: Option<&SecretString>,
         ask: &Ask,
     ) -> Result<(Facts, Admitted), Refusal> {
         let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
@@ -218,12 +221,20 @@ impl Broker {
                 return self.refuse(decision, who, refusal).await;
             }
         };
+        let prove = |actor| Step::Authenticate.run(loaded.identity.prove_runner(actor, &caller));
+        let runner = match OptionFuture::from(actor.map(prove)).await.transpose() {
+            Ok(runner) => runner,
+            Err(refusal) => {
+                let who = Refused::Identified { caller: &caller, asked, configuration };
+                return self.refuse(decision, who, refusal).await;
+            }
+        };
         // Before anything upstream hears of it. What is set from here on is found when it is authorised.
-        if let Some(refusal) = self.ledger.blocked(&caller, &ask.role) {
+        if let Some(refusal) = self.ledger.blocked(&caller, runner.as_ref(), &ask.role) {
             let who = Refused::Identified { caller: &caller, asked, configuration };
             return self.refuse(decision, who, refusal).await;
         }
-        match Step::Facts.run(loaded.gatherer.gather(caller, ask, decision)).await {
+        match Step::Facts.run(loaded.gatherer.gather(caller, runner, ask, decision)).await {
             Ok(facts) => Ok((facts, place)),
             Err(failed) => {
                 let who = Refused::Identified { caller: &failed.caller, asked, configuration };

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures_util::future::OptionFuture;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::config::Role;
 use crate::domain::{
     Code, DecisionId, IssuerName, LeaseId, Operation, OperationAsk, Reason, Refusal, RoleName, ScopeName, Ttl,
 };
-use crate::identity::{Caller, Evidence, Held, Holder};
+use crate::identity::{Caller, Evidence, Held, Holder, Runner};
 use crate::lease;
 use crate::ledger::{Claim, DecisionRecord, Ending, LeaseStatus, ToEnd};
 
@@ -21,6 +22,8 @@ use crate::ledger::{Claim, DecisionRecord, Ending, LeaseStatus, ToEnd};
 pub struct Whoami {
     /// Who.
     pub caller: Caller,
+    /// Where it runs, if that is proved.
+    pub runner: Option<Runner>,
     /// Roles of its tenant, by name.
     pub roles: Vec<Arc<Role>>,
 }
@@ -102,13 +105,15 @@ impl Broker {
     /// Who `evidence` proves, and which roles it may see. Uses a token up for nothing.
     ///
     /// # Errors
-    /// One of the `token_*`, `issuer_*` and `identity_*` codes; `rate_limited`.
+    /// One of the `token_*`, `issuer_*` and `identity_*` codes, of the runner's token too; `actor_refused`, `rate_limited`.
     pub async fn whoami(&self, evidence: &Evidence) -> Result<Whoami, Refusal> {
         let loaded = self.loaded();
         let caller = loaded.identity.authenticate(evidence).await?;
         self.limiter.look_up(caller.principal())?;
+        let proved = evidence.actor.as_ref().map(|actor| loaded.identity.prove_runner(actor, &caller));
+        let runner = OptionFuture::from(proved).await.transpose()?;
         let roles = loaded.config.roles.values().filter(|role| sees(&caller, role)).cloned().collect();
-        Ok(Whoami { caller, roles })
+        Ok(Whoami { caller, runner, roles })
     }
 
     /// The role `name`, if there is one that whom `evidence` proves may see.

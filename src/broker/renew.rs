@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
 use tracing::Instrument;
 
 use super::limit::Admitted;
@@ -11,8 +12,8 @@ use super::{Broker, Denied, Loaded, new_decision};
 use crate::clock::random_bytes;
 use crate::config::Role;
 use crate::domain::{Ask, Code, DecisionId, LeaseId, Refusal, Renewal, TraceParent, Ttl};
-use crate::identity::Holder;
-use crate::ledger::{LeaseStatus, Planned, Refused, Renewable, Renewed};
+use crate::identity::{Holder, Runner};
+use crate::ledger::{AskedFor, LeaseStatus, Planned, Refused, Renewable, Renewed, RunnerId};
 use crate::policy::{Decision, Grant};
 use crate::telemetry::{self, Step};
 
@@ -20,11 +21,13 @@ use crate::telemetry::{self, Step};
 /// so that it never reaches past its end.
 const MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// What the holder of a lease wishes of its renewal.
-#[derive(Debug, Clone, Copy)]
+/// What the holder of a lease wishes of its renewal, and shows for it.
+#[derive(Debug)]
 pub struct Wish {
     /// The lifetime from now on; none means the role's default.
     pub ttl: Option<Ttl>,
+    /// The token of the runner that it is held on, if one is shown.
+    pub actor: Option<SecretString>,
     /// The peer's address, or the one a trusted proxy vouches for.
     pub source_ip: Option<IpAddr>,
     /// The trace that it is part of, if a proxy that may be believed says so.
@@ -76,7 +79,7 @@ impl From<Refusal> for NotRenewed {
 
 impl Broker {
     /// Renews a lease for the holder of its secret: facts are gathered and policy runs again, on the identity first
-    /// verified. Runs to its end like an exchange.
+    /// verified, and on the runner that was proved then, which proves itself again. Runs to its end like an exchange.
     ///
     /// # Errors
     /// `lease_unknown`, `proof_*`, `lease_ended`, `lease_not_renewable`, `rate_limited`; or a recorded denial.
@@ -89,11 +92,11 @@ impl Broker {
         let first = self.ledger.renewable(id, holder).await?;
         self.limiter.lease(id)?;
         let loaded = self.loaded();
-        let ask = self.ask_again(&loaded, &first, wish)?;
+        let ask = self.ask_again(&loaded, &first, &wish)?;
         let decision = new_decision(&self.clock, random_bytes()).map_err(NotRenewed::Denied)?;
         let broker = Arc::clone(self);
         let span = telemetry::exchange_span(decision, ask.trace_parent);
-        let path = async move { broker.renewal(&loaded, decision, first, &ask).await };
+        let path = async move { broker.renewal(&loaded, decision, first, &ask, wish.actor.as_ref()).await };
         let path = path.instrument(span.clone());
         let outcome = match self.in_flight.spawn(path).await {
             Ok(outcome) => outcome,
@@ -131,7 +134,7 @@ impl Broker {
     }
 
     /// What was asked first, as far as it was granted, for the time that is left of the session.
-    fn ask_again(&self, loaded: &Loaded, first: &Renewable, wish: Wish) -> Result<Ask, Refusal> {
+    fn ask_again(&self, loaded: &Loaded, first: &Renewable, wish: &Wish) -> Result<Ask, Refusal> {
         let not = |why: String| Refusal::new(Code::LeaseNotRenewable, why);
         let role = loaded.config.roles.get(first.role.as_str());
         let role = role.ok_or_else(|| not("the lease's role is no longer configured".to_owned()))?;
@@ -173,9 +176,10 @@ impl Broker {
         decision: DecisionId,
         first: Renewable,
         ask: &Ask,
+        actor: Option<&SecretString>,
     ) -> Result<Renewed, Refusal> {
         let _counted = self.count(loaded, &ask.role);
-        let (grant, _place) = self.decide_again(loaded, decision, &first, ask).await?;
+        let (grant, _place) = self.decide_again(loaded, decision, &first, ask, actor).await?;
         if let Err(refusal) = self.would_prolong(grant.ttl(), &first) {
             return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
         }
@@ -226,6 +230,7 @@ impl Broker {
         decision: DecisionId,
         first: &Renewable,
         ask: &Ask,
+        actor: Option<&SecretString>,
     ) -> Result<(Grant, Admitted), Refusal> {
         let caller = match loaded.identity.recall_insecure(first.claims.clone(), first.token) {
             Ok(caller) => caller,
@@ -234,7 +239,12 @@ impl Broker {
                 return self.refuse(decision, who, refusal).await;
             }
         };
-        let (facts, place) = self.gather(loaded, decision, caller, ask).await?;
+        let (facts, place) = self.gather(loaded, decision, caller, actor, ask).await?;
+        if let Err(refusal) = same_runner(first.runner.as_ref(), facts.runner()) {
+            let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
+            let who = Refused::Identified { caller: facts.caller(), asked, configuration };
+            return self.refuse(decision, who, refusal).await;
+        }
         let role = Arc::clone(facts.role());
         telemetry::exchange_is_for(&role.name, &role.tenant);
         let told_apart = loaded.config.settings.telemetry.label_roles.get(&role.name);
@@ -246,6 +256,20 @@ impl Broker {
                 let refusal = Refusal::new(Code::ApprovalRequired, wanted);
                 self.refuse(decision, Refused::Judged(&judged), refusal).await
             }
+        }
+    }
+}
+
+/// A lease that was granted on a proved runner is renewed there: its secret alone would carry it elsewhere.
+fn same_runner(first: Option<&RunnerId>, now: Option<&Runner>) -> Result<(), Refusal> {
+    match (first, now) {
+        (None, _) => Ok(()),
+        (Some(_), None) => {
+            Err(Refusal::new(Code::RunnerMissing, "the lease was granted on a proved runner: prove it again"))
+        }
+        (Some(first), Some(now)) if first.is(now) => Ok(()),
+        (Some(_), Some(_)) => {
+            Err(Refusal::new(Code::RunnerDiffers, "the lease was granted on another runner"))
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::SecretString;
 
 use super::client::{AskBody, Attempt, Broker, Granted, new_idempotency_key, pause};
 use super::failure::{Failure, Status};
@@ -32,6 +33,29 @@ pub(super) struct Connection {
     bind: Bind,
 }
 
+/// Where the runner's own token comes from.
+#[derive(Debug, Args)]
+pub(super) struct ActorArgs {
+    /// Where the token of the runner comes from, which proves it beside the job, in the same words; none unless given.
+    #[arg(long, env = "TOLLGATE_ACTOR_TOKEN_FROM", value_name = "SOURCE")]
+    actor_token_from: Option<TokenSource>,
+    /// Audience of the runner's token; the broker's URL unless said otherwise.
+    #[arg(long, env = "TOLLGATE_ACTOR_AUDIENCE", value_name = "AUDIENCE")]
+    actor_audience: Option<String>,
+}
+
+impl ActorArgs {
+    /// Gets a fresh token of the runner for the broker at `url`, if it is to prove itself.
+    pub(super) async fn token(&self, url: &str) -> Result<Option<SecretString>, Failure> {
+        let Some(from) = &self.actor_token_from else { return Ok(None) };
+        let audience = self.actor_audience.as_deref().unwrap_or(url.trim_end_matches('/'));
+        from.token(audience).await.map(Some).map_err(|failure| Failure {
+            message: format!("the runner's token: {}", failure.message),
+            ..failure
+        })
+    }
+}
+
 impl Connection {
     /// Of arguments that a command takes by other rules.
     pub(super) const fn new(
@@ -41,6 +65,11 @@ impl Connection {
         bind: Bind,
     ) -> Self {
         Self { url, audience, token_from, bind }
+    }
+
+    /// Gets fresh tokens of the job and of the runner.
+    pub(super) async fn shown(&self, actor: &ActorArgs) -> Result<Shown, Failure> {
+        Ok(Shown { actor: actor.token(&self.url).await?, ..self.token().await? })
     }
 
     /// Gets a fresh identity token, bound to a fresh key if it can be.
@@ -57,7 +86,7 @@ impl Connection {
         let key = JobKey::generate()?;
         let secret = self.token_from.token(&key.bind(audience)).await?;
         if key.is_named_by(&secret, audience) {
-            return Ok(Shown { secret, key: Some(Arc::new(key)) });
+            return Ok(Shown { key: Some(Arc::new(key)), ..secret.into() });
         }
         let hint =
             "a command gets the audience to ask for in TOLLGATE_AUDIENCE; --bind never does without a key";
@@ -71,6 +100,8 @@ impl Connection {
 pub(super) struct AskArgs {
     #[command(flatten)]
     pub(super) connection: Connection,
+    #[command(flatten)]
+    pub(super) actor: ActorArgs,
     /// Role to ask for, such as deploy/production.
     role: RoleName,
     /// Scope to ask for; repeat for more. The role's default scopes unless given.
@@ -143,10 +174,14 @@ impl AskArgs {
 }
 
 impl AskArgs {
-    /// One attempt, with a token of its own: the last one's may have been used, or have expired.
+    /// One attempt, with tokens of its own: the last one's may have been used, or have expired.
     async fn attempt(&self, broker: &Broker, body: &AskBody, key: &str) -> Result<Granted, Attempt> {
-        let token = self.connection.token().await?;
-        broker.exchange(&token, body, key).await
+        broker.exchange(&self.shown().await?, body, key).await
+    }
+
+    /// Gets fresh tokens of the job and of the runner.
+    pub(super) async fn shown(&self) -> Result<Shown, Failure> {
+        self.connection.shown(&self.actor).await
     }
 }
 

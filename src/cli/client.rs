@@ -86,7 +86,7 @@ pub(super) struct LeaseAnswer {
 impl LeaseAnswer {
     /// What proves to the broker whose lease it is.
     pub(super) fn shown(&self) -> Shown {
-        Shown { secret: self.secret.clone(), key: self.key.clone() }
+        Shown { key: self.key.clone(), ..self.secret.clone().into() }
     }
 }
 
@@ -169,29 +169,34 @@ impl Broker {
     /// Asks once for a credential.
     pub(super) async fn exchange(
         &self,
-        token: &Shown,
+        shown: &Shown,
         ask: &AskBody,
         idempotency_key: &str,
     ) -> Result<Granted, Attempt> {
-        let answer = self.post_ask(token, ask, idempotency_key).await?;
+        let answer = self.post_ask(shown, ask, idempotency_key).await?;
         let mut granted: Granted = parse(&answer)?;
-        granted.lease.key.clone_from(&token.key);
+        granted.lease.key.clone_from(&shown.key);
         Ok(granted)
     }
 
     /// Asks what would be decided.
-    pub(super) async fn dry_run(&self, token: &Shown, ask: &AskBody) -> Result<serde_json::Value, Attempt> {
-        let answer = self.post_ask(token, ask, &new_idempotency_key()).await?;
+    pub(super) async fn dry_run(&self, shown: &Shown, ask: &AskBody) -> Result<serde_json::Value, Attempt> {
+        let answer = self.post_ask(shown, ask, &new_idempotency_key()).await?;
         parse(&answer)
     }
 
-    async fn post_ask(&self, token: &Shown, ask: &AskBody, key: &str) -> Result<Response, Attempt> {
+    async fn post_ask(&self, shown: &Shown, ask: &AskBody, key: &str) -> Result<Response, Attempt> {
         let failed = |error: String| Attempt::Unavailable(Failure::new(Status::Failed, error));
         let request = Request::post_json(self.url("v1/credentials")?, ask)
             .map_err(|error| failed(error.to_string()))?
             .header("idempotency-key", key)
             .map_err(|error| failed(error.to_string()))?;
-        self.send(token.on(request)?).await
+        self.send(shown.on(request)?).await
+    }
+
+    /// What the broker sees in these tokens.
+    pub(super) async fn whoami(&self, shown: &Shown) -> Result<serde_json::Value, Attempt> {
+        self.get("v1/whoami", shown).await
     }
 
     /// Reads a JSON document with `token` as proof.
@@ -224,19 +229,28 @@ impl Broker {
 
     /// Says that the holder of a lease is there.
     pub(super) async fn beat(&self, lease: &LeaseAnswer) -> Result<(), Attempt> {
-        self.post_lease(lease, "heartbeat").await.map(drop)
+        self.post_lease(lease, "heartbeat", None).await.map(drop)
     }
 
-    /// Renews a lease; returns when it dies now.
-    pub(super) async fn renew(&self, lease: &LeaseAnswer) -> Result<Timestamp, Attempt> {
-        let answer: RenewedAnswer = parse(&self.post_lease(lease, "renew").await?)?;
+    /// Renews a lease, for a runner that proves itself again by `actor`; returns when it dies now.
+    pub(super) async fn renew(
+        &self,
+        lease: &LeaseAnswer,
+        actor: Option<&SecretString>,
+    ) -> Result<Timestamp, Attempt> {
+        let answer: RenewedAnswer = parse(&self.post_lease(lease, "renew", actor).await?)?;
         Ok(answer.lease.dies_at)
     }
 
-    async fn post_lease(&self, lease: &LeaseAnswer, what: &str) -> Result<Response, Attempt> {
+    async fn post_lease(
+        &self,
+        lease: &LeaseAnswer,
+        what: &str,
+        actor: Option<&SecretString>,
+    ) -> Result<Response, Attempt> {
         let url = self.url(&format!("v1/leases/{}/{what}", lease.id))?;
         let request = Request { method: http::Method::POST, ..Request::get(url) };
-        self.send(lease.shown().on(request)?).await
+        self.send(Shown { actor: actor.cloned(), ..lease.shown() }.on(request)?).await
     }
 
     fn url(&self, path: &str) -> Result<Url, Attempt> {
@@ -273,6 +287,14 @@ pub(super) fn bearer(request: Request, token: &SecretString) -> Result<Request, 
     request
         .header("authorization", value.expose_secret())
         .map_err(|_| Failure::new(Status::Usage, "the token holds characters that no token has"))
+}
+
+/// `request` with the token of the runner, if it proves itself.
+pub(super) fn beside(request: Request, actor: Option<&SecretString>) -> Result<Request, Failure> {
+    let Some(actor) = actor else { return Ok(request) };
+    request
+        .header("tollgate-actor-token", actor.expose_secret())
+        .map_err(|_| Failure::new(Status::Usage, "the runner's token holds characters that no token has"))
 }
 
 impl From<Failure> for Attempt {

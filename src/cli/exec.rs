@@ -71,7 +71,7 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
     let broker = Broker::new(&args.ask.connection.url)?;
     let ended = tokio::select! {
         ended = run_command(&args.command, &granted, &mut stops) => ended,
-        never = keep(&broker, &granted.lease) => match never {},
+        never = keep(&broker, &granted.lease, &args.ask) => match never {},
     };
     if !args.keep {
         end(&broker, &granted).await;
@@ -81,8 +81,8 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
 
 /// Prints what would be granted; a denial fails as it would for real.
 async fn dry_run(ask: &AskArgs, output: Output) -> Result<(), Failure> {
-    let token = ask.connection.token().await?;
-    let answer = Broker::new(&ask.connection.url)?.dry_run(&token, &ask.body(true)).await?;
+    let shown = ask.shown().await?;
+    let answer = Broker::new(&ask.connection.url)?.dry_run(&shown, &ask.body(true)).await?;
     if output.is_json() {
         return Ok(Output::json(&answer)?);
     }

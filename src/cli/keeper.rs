@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::ask::AskArgs;
 use super::client::{Attempt, Broker, LeaseAnswer, pause};
 use super::output::{Output, Tone};
 use crate::clock::Clock;
@@ -16,9 +17,9 @@ const BEATS: u32 = 3;
 /// A session of which less than this is left is not renewed any more.
 const LAST: Duration = Duration::from_secs(30);
 
-/// Beats and renews as the lease asks for it; runs for ever, for whoever waits for the command to drop it.
-pub(super) async fn keep(broker: &Broker, lease: &LeaseAnswer) -> Infallible {
-    tokio::join!(beat(broker, lease), renew(broker, lease));
+/// Beats and renews as the lease that `ask` led to asks for it; runs for ever, for whoever waits for the command to drop it.
+pub(super) async fn keep(broker: &Broker, lease: &LeaseAnswer, ask: &AskArgs) -> Infallible {
+    tokio::join!(beat(broker, lease), renew(broker, lease, ask));
     std::future::pending().await
 }
 
@@ -39,7 +40,7 @@ async fn beat(broker: &Broker, lease: &LeaseAnswer) {
     }
 }
 
-async fn renew(broker: &Broker, lease: &LeaseAnswer) {
+async fn renew(broker: &Broker, lease: &LeaseAnswer, ask: &AskArgs) {
     // A command that runs cannot be given another credential.
     let (Some(until), Some(Renewal::Extends)) = (lease.renewable_until, lease.renewal) else { return };
     let Ok(mut dies_at) = lease.dies_at.parse::<Timestamp>() else { return };
@@ -48,7 +49,7 @@ async fn renew(broker: &Broker, lease: &LeaseAnswer) {
     while dies_at + LAST < until {
         let left = dies_at.duration_since(clock.now()).unsigned_abs();
         tokio::time::sleep(if failures == 0 { left * 2 / 3 } else { pause(failures) }).await;
-        match broker.renew(lease).await {
+        match renew_once(broker, lease, ask).await {
             Ok(renewed) => (dies_at, failures) = (renewed, 0),
             Err(Attempt::Refused(problem)) => {
                 let text = format!("not renewed ({}): the credential dies at {dies_at}", problem.code);
@@ -60,6 +61,12 @@ async fn renew(broker: &Broker, lease: &LeaseAnswer) {
             Err(Attempt::Unavailable(_)) => failures += 1,
         }
     }
+}
+
+/// One attempt, with a fresh token of the runner where it proves itself.
+async fn renew_once(broker: &Broker, lease: &LeaseAnswer, ask: &AskArgs) -> Result<Timestamp, Attempt> {
+    let actor = ask.actor.token(&ask.connection.url).await?;
+    broker.renew(lease, actor.as_ref()).await
 }
 
 fn is_over(code: &str) -> bool {

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use super::client::{bearer, beside};
 use super::failure::{Failure, Status};
 use crate::clock::{Clock, random_bytes};
 use crate::identity::{BINDING, thumbprint};
@@ -116,18 +117,20 @@ impl fmt::Debug for JobKey {
     }
 }
 
-/// A token or lease secret to be shown to the broker, with the key that it is bound to.
+/// What is shown to the broker: a token or lease secret, with the key that it is bound to, and the runner's own token.
 #[derive(Debug, Clone)]
 pub(super) struct Shown {
     pub(super) secret: SecretString,
     pub(super) key: Option<Arc<JobKey>>,
+    /// Where the job runs, if its runner proves itself.
+    pub(super) actor: Option<SecretString>,
 }
 
 impl Shown {
     /// `request` with this as proof of who asks.
     pub(super) fn on(&self, request: Request) -> Result<Request, Failure> {
         let proof = self.key.as_deref().map(|key| key.proof(&request, &self.secret)).transpose()?;
-        let request = super::client::bearer(request, &self.secret)?;
+        let request = beside(bearer(request, &self.secret)?, self.actor.as_ref())?;
         match proof {
             Some(proof) => request.header("dpop", proof.expose_secret()).map_err(|_| broken()),
             None => Ok(request),
@@ -137,7 +140,7 @@ impl Shown {
 
 impl From<SecretString> for Shown {
     fn from(secret: SecretString) -> Self {
-        Self { secret, key: None }
+        Self { secret, key: None, actor: None }
     }
 }
 

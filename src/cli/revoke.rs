@@ -46,7 +46,8 @@ pub(super) async fn run(args: RevokeArgs, output: Output) -> Result<(), Failure>
     let secret = secret(args.secret_file.as_deref())?;
     let key = std::env::var(KEY).ok().filter(|text| !text.is_empty()).map(SecretString::from);
     let key = key.map(|text| JobKey::import(&text)).transpose()?.map(Arc::new);
-    let answer = Broker::new(&args.url)?.end(&args.lease.to_string(), &Shown { secret, key }).await?;
+    let answer =
+        Broker::new(&args.url)?.end(&args.lease.to_string(), &Shown { key, ..secret.into() }).await?;
     if output.is_json() {
         return Ok(Output::json(&answer)?);
     }

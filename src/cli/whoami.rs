@@ -1,9 +1,9 @@
-//! `tollgate whoami`: what the broker sees in the job's token.
+//! `tollgate whoami`: what the broker sees in the job's token, and in the runner's.
 
 use clap::Args;
 use serde_json::Value;
 
-use super::ask::Connection;
+use super::ask::{ActorArgs, Connection};
 use super::client::Broker;
 use super::failure::Failure;
 use super::output::{Output, Tone};
@@ -16,12 +16,14 @@ use super::output::{Output, Tone};
 pub(super) struct WhoamiArgs {
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 /// Asks and prints.
 pub(super) async fn run(args: WhoamiArgs, output: Output) -> Result<(), Failure> {
-    let token = args.connection.token().await?;
-    let seen = Broker::new(&args.connection.url)?.get("v1/whoami", &token).await?;
+    let shown = args.connection.shown(&args.actor).await?;
+    let seen = Broker::new(&args.connection.url)?.whoami(&shown).await?;
     if output.is_json() {
         return Ok(Output::json(&seen)?);
     }

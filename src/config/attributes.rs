@@ -6,6 +6,12 @@ use super::Profile;
 pub const RESERVED_IDENTITY_KEYS: &[&str] =
     &["issuer", "kind", "subject", "principal", "tenant", "trust", "age_seconds", "bound", "claims"];
 
+/// Keys of `input.runner` that no attribute fills.
+pub const RESERVED_RUNNER_KEYS: &[&str] = &["issuer", "kind", "principal", "spiffe_id", "tenant"];
+
+/// Keys of `input.runner` that an attribute fills, as text.
+pub const RUNNER_TEXT_KEYS: &[&str] = &["id", "region", "pool"];
+
 /// Claims of an access token that an attribute may not shadow: those that Tollgate sets, and those that verifiers give a meaning
 /// (RFC 7519, section 4.1; RFC 8693, section 4; RFC 7800, section 3.1; RFC 9068, sections 2.2 and 2.2.1).
 pub const RESERVED_CLAIMS: &[&str] = &[

@@ -42,6 +42,8 @@ pub struct Issuer {
     pub skew: Duration,
     /// Security events that are accepted from this issuer about its own identities; none unless written.
     pub security_events: Option<SecurityEvents>,
+    /// What it says of runners; none unless written, and it then vouches for no runner.
+    pub runner: Option<RunnerRules>,
     /// PEM authorities that vouch for it beside the platform's.
     pub ca_file: Option<PathBuf>,
     /// Private networks that this issuer may resolve to.
@@ -58,6 +60,15 @@ pub struct SecurityEvents {
     /// How long the identity of a revoked session is blocked; unless written, as long as a token that was issued before
     /// the event could still be used.
     pub block_for: Duration,
+}
+
+/// What an issuer entry says of the runners that it vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerRules {
+    /// True if it vouches for identities too: whoever has a token of a runner can then ask by itself.
+    pub identities: bool,
+    /// Member of `input.runner` to the attribute that fills it; `id` is always there.
+    pub members: BTreeMap<AttributeName, AttributeName>,
 }
 
 /// How an issuer's claims become attributes.
@@ -173,6 +184,11 @@ pub enum Possession {
 }
 
 impl Issuer {
+    /// True if its tokens say who asks, and not only where a job runs.
+    pub fn vouches_for_identities(&self) -> bool {
+        self.runner.as_ref().is_none_or(|runner| runner.identities)
+    }
+
     /// The attributes that this entry gives beyond those that its profile always has.
     pub fn own_attributes(&self) -> impl Iterator<Item = &AttributeName> {
         let paths: &[PathTemplate] = match &self.profile {

@@ -17,6 +17,7 @@ mod operations;
 mod provider;
 mod role;
 mod rule;
+mod runner;
 mod scope;
 mod secret;
 mod server;

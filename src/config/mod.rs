@@ -28,14 +28,14 @@ mod telemetry;
 pub use files::{Files, MAX_FILE_BYTES, MAX_FILES, MAX_TABLE_BYTES, MAX_TOTAL_BYTES};
 pub use issuer::{
     Algorithm, AttributeRule, Issuer, IssuerKind, KeySource, Possession, Profile, Replay, Requirement,
-    SecurityEvents,
+    RunnerRules, SecurityEvents,
 };
 pub use jwks::{JWKS_LIMITS, MAX_BUNDLE_BYTES, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
 pub use retention::{InvalidRetention, Retention};
 pub use role::{
     AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, LeaseTerms, ProviderRole, Role, RoleBudget,
-    ScopeSpec, TableBinding, TtlLimits, VaultRole, VaultScope,
+    RunnerNeed, RunnerTerms, ScopeSpec, TableBinding, TtlLimits, VaultRole, VaultScope,
 };
 pub use settings::{
     AllowedClients, AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations,

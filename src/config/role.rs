@@ -34,6 +34,8 @@ pub struct Role {
     pub ttl: TtlLimits,
     /// How long its leases may go on.
     pub lease: LeaseTerms,
+    /// Whether the runner has to prove itself beside the job.
+    pub runner: RunnerTerms,
     /// Packages that must allow and may not deny, at least one.
     pub policies: Vec<PackageName>,
     /// True if only a token that is bound to a key can ask for it.
@@ -75,6 +77,32 @@ pub struct LeaseTerms {
     pub heartbeat: Option<Duration>,
     /// Longest life of a lease over all renewals; none if it cannot be renewed.
     pub max_session: Option<Ttl>,
+}
+
+/// What a role wants of the runner that a job executes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerTerms {
+    /// Whether it has to prove itself.
+    pub need: RunnerNeed,
+    /// True if one that proves itself must be of the job's tenant.
+    pub same_tenant: bool,
+}
+
+impl Default for RunnerTerms {
+    fn default() -> Self {
+        Self { need: RunnerNeed::Optional, same_tenant: true }
+    }
+}
+
+/// Whether a runner has to prove itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunnerNeed {
+    /// Nothing is given without a proof.
+    Required,
+    /// Policy sees the proof if there is one.
+    Optional,
+    /// Nothing is given with a proof.
+    Refused,
 }
 
 impl ProviderRole {

@@ -22,6 +22,7 @@ pub(super) const FILES: &[(&str, &str)] = embedded![
     "config/issuers/gitlab.toml",
     "config/issuers/kubernetes.toml",
     "config/issuers/people.toml",
+    "config/issuers/runners.toml",
     "config/roles/admin/rotate-keys.toml",
     "config/roles/critical/payments.toml",
     "config/roles/debug/on-call.toml",
@@ -32,6 +33,7 @@ pub(super) const FILES: &[(&str, &str)] = embedded![
     "config/targets/aws-production.toml",
     "config/targets/repositories.csv",
     "config/targets/vault-main.toml",
+    "policies/ci/attested.rego",
     "policies/ci/critical.rego",
     "policies/ci/debug.rego",
     "policies/ci/deploy.rego",
@@ -69,7 +71,17 @@ pub(super) fn write(folder: &Path, url: &str, issuer: &str) -> Result<(), DemoEr
         );
         put(folder, &format!("config/issuers/{profile}.toml"), &text)?;
     }
+    put(folder, "config/issuers/runners.toml", &runners(url, issuer))?;
     Ok(())
+}
+
+/// The same issuer's entry for runners: pods of the imitated cluster, all of one pool.
+fn runners(url: &str, issuer: &str) -> String {
+    format!(
+        "issuer = \"{issuer}\"\nprofile = \"kubernetes\"\naudience = \"{url}/runner\"\ntenant = \"default\"\n\
+         insecure_loopback = true\n\n[attributes]\nregion = \"eu-central-1\"\npool = \"deploy\"\n\n\
+         [runner]\nattributes = {{ id = \"pod_uid\", pool = \"pool\", region = \"region\" }}\n"
+    )
 }
 
 /// The demo's `tollgate.toml`: a fresh key-encryption key, a store in the folder, and the shipped `[sources]`.

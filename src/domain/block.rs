@@ -67,7 +67,7 @@ kinds! {
     Principal "principal";
     /// One repository, by its id or its name.
     Repository "repository";
-    /// One runner, by its SPIFFE ID or its platform's number.
+    /// One runner, by its SPIFFE ID, principal key or id, or its platform's number.
     Runner "runner";
     /// One role.
     Role "role";
@@ -135,11 +135,12 @@ pub enum BlockSubject {
     /// One repository, by the attribute `repository_id` or `repository`, whichever platform it is on: a kill switch
     /// stops too much rather than too little, and a principal says exactly which.
     Repository(BlockValue),
-    /// One runner, by its SPIFFE ID if it proved one, else by the attribute `runner_id`.
+    /// One runner: by what it proved of itself, its SPIFFE ID, principal key or id; or by the attribute `runner_id` of the
+    /// job's own token.
     Runner(BlockValue),
     /// One role.
     Role(RoleName),
-    /// Every identity of one issuer.
+    /// Every identity of one issuer, and every runner that it vouches for.
     Issuer(IssuerUrl),
     /// One tenant.
     Tenant(TenantName),

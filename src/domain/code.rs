@@ -80,6 +80,14 @@ codes! {
     CertificateUntrusted "certificate_untrusted": "no authority of its own trust domain vouches for the client certificate now", "show the whole chain of a certificate that has not expired; compare the domain's bundle", "tollgate whoami";
     IdentityNotAdmitted "identity_not_admitted": "the identity is valid but does not belong to this organisation", "compare the issuer's require rules with the token's claims", "tollgate whoami";
 
+    // The runner's token, beside the job's. What is wrong with it as a token is said by the codes above.
+    ActorRefused "actor_refused": "the actor token is not one of a runner", "send a token of the runner's own, by an issuer whose file has [runner], made for that file's audience", "tollgate whoami";
+    RunnerNotIdentity "runner_not_identity": "the token is one of a runner, which cannot ask by itself", "send the job's own token, and the runner's as actor token beside it", "tollgate whoami";
+    RunnerMissing "runner_missing": "the runner must prove itself, and did not", "let the runner show its own token: tollgate exec --actor-token-from, or the parameter actor_token", "tollgate whoami";
+    RunnerUnwanted "runner_unwanted": "the role gives nothing to a request that shows a runner", "leave the actor token out", "tollgate whoami";
+    RunnerTenantDiffers "runner_tenant_differs": "the runner belongs to another tenant than the job", "run the job on a runner of its own tenant", "tollgate whoami";
+    RunnerDiffers "runner_differs": "the lease was granted on another runner", "renew it where it was granted, or ask for a new credential", "tollgate exec --help";
+
     // What is asked for, and what policy sees.
     RoleUnknown "role_unknown": "there is no such role, or this identity may not see it", "check the role's name and the identity's tenant", "tollgate whoami";
     ScopeUnknown "scope_unknown": "the role has no such scope", "ask for scopes that the role lists", "tollgate whoami";

@@ -8,12 +8,12 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::{Context, IdentityInput, Input, Origin, Origins, Resource, SourceFailure};
+use super::{Context, IdentityInput, Input, Origin, Origins, Resource, SourceFailure, runner};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::origin::TOKEN_KEYS;
 use crate::config::{Role, Row, Target, TargetKind};
 use crate::domain::{Ask, AttributeName, FactKey, Operation, Scalar, ScopeName, Ttl};
-use crate::identity::{Attributes, Caller};
+use crate::identity::{Attributes, Caller, Runner};
 
 /// Prefix of the table columns that become labels.
 const LABEL_COLUMN: &str = "label.";
@@ -23,6 +23,7 @@ pub(super) struct Pieces<'a> {
     pub(super) now: Timestamp,
     pub(super) zone: &'a TimeZone,
     pub(super) caller: &'a Caller,
+    pub(super) runner: Option<&'a Runner>,
     pub(super) ask: &'a Ask,
     pub(super) role: &'a Role,
     pub(super) target: &'a Target,
@@ -45,7 +46,7 @@ impl Pieces<'_> {
         let input = Input {
             operation: Operation::Mint,
             identity: identity(self.caller, self.now, &mut origins),
-            runner: None,
+            runner: self.runner.map(|runner| runner::input(runner, &mut origins)),
             resource: self.resource(&mut origins),
             context: self.context(sourced, &mut origins),
             declared: self.declared(&mut origins),

@@ -10,11 +10,11 @@ use jiff::tz::TimeZone;
 use super::assemble::Pieces;
 use super::bound::{Bound, SetupError, Sourced};
 use super::source::Source;
-use super::{Facts, Ungathered, declared};
+use super::{Facts, Ungathered, declared, runner};
 use crate::clock::Clock;
 use crate::config::{Config, Role, Row};
 use crate::domain::{Ask, Code, DecisionId, Operation, Refusal, RoleName, ScopeName, TenantName};
-use crate::identity::Caller;
+use crate::identity::{Caller, Runner};
 
 /// Gathers facts for requests.
 #[derive(Debug)]
@@ -53,9 +53,16 @@ impl Gatherer {
     /// Resolves the role and its target, checks what was asked against the role, and asks its sources.
     ///
     /// # Errors
-    /// A refusal: unknown role or scope, refused declared key, no row in the target table.
-    pub async fn gather(&self, caller: Caller, ask: &Ask, decision: DecisionId) -> Result<Facts, Ungathered> {
-        let (bound, scopes, row) = match self.check(&caller, ask) {
+    /// A refusal: unknown role or scope, a runner that the role does not take, refused declared key, no row in the target
+    /// table.
+    pub async fn gather(
+        &self,
+        caller: Caller,
+        runner: Option<Runner>,
+        ask: &Ask,
+        decision: DecisionId,
+    ) -> Result<Facts, Ungathered> {
+        let (bound, scopes, row) = match self.check(&caller, runner.as_ref(), ask) {
             Ok(checked) => checked,
             Err(refusal) => return Err(Ungathered { refusal, caller: Box::new(caller) }),
         };
@@ -67,6 +74,7 @@ impl Gatherer {
             now,
             zone: &self.zone,
             caller: &caller,
+            runner: runner.as_ref(),
             ask,
             role: &bound.role,
             target: &bound.target,
@@ -83,6 +91,7 @@ impl Gatherer {
             decision,
             now,
             caller,
+            runner,
             ask: ask.clone(),
             role: Arc::clone(&bound.role),
             target: Arc::clone(&bound.target),
@@ -100,9 +109,11 @@ impl Gatherer {
     fn check(
         &self,
         caller: &Caller,
+        runner: Option<&Runner>,
         ask: &Ask,
     ) -> Result<(&Bound, BTreeSet<ScopeName>, Option<&Row>), Refusal> {
         let bound = self.visible(caller, &ask.role)?;
+        runner::check(&bound.role, caller, runner)?;
         if bound.role.possession_required && caller.bound().is_none() {
             let message = "this role wants a token that is bound to a key, so that a stolen one is of no use";
             return Err(Refusal::new(Code::PossessionRequired, message));

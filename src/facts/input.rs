@@ -21,8 +21,8 @@ pub struct Input {
     pub identity: IdentityInput,
     /// Where the job executes, proved separately; absent if not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Runner")]
-    pub runner: Option<Runner>,
+    #[schemars(with = "RunnerInput")]
+    pub runner: Option<RunnerInput>,
     /// What is asked for.
     pub resource: Resource,
     /// When, from where, for how long, and the facts.
@@ -58,13 +58,21 @@ pub struct IdentityInput {
     pub claims: Arc<Map<String, Value>>,
 }
 
-/// `input.runner`.
+/// `input.runner`: what a proof of its own says of the runner, and nothing else can.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct Runner {
-    /// The runner's own identifier, the last part of its SPIFFE path.
+pub struct RunnerInput {
+    /// The runner's own identifier among those of its issuer.
     pub id: String,
-    /// The whole SPIFFE ID.
-    pub spiffe_id: String,
+    /// The `iss` claim of its proof.
+    pub issuer: String,
+    /// `github`, `gitlab`, `kubernetes` or `generic`.
+    pub kind: String,
+    /// Its immutable principal key.
+    pub principal: String,
+    /// The whole SPIFFE ID; absent if it is proved otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub spiffe_id: Option<String>,
     /// Region; absent if the proof says nothing about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -75,6 +83,10 @@ pub struct Runner {
     pub pool: Option<String>,
     /// The tenant that the runner belongs to.
     pub tenant: String,
+    /// What else its issuer's entry says of it.
+    #[serde(flatten)]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub attributes: BTreeMap<String, Value>,
 }
 
 /// `input.resource`.

@@ -13,6 +13,7 @@ mod gather;
 mod input;
 mod operation;
 mod origins;
+mod runner;
 mod schema;
 mod source;
 #[cfg(test)]
@@ -20,7 +21,7 @@ mod tests;
 
 pub use bound::SetupError;
 pub use gather::Gatherer;
-pub use input::{Context, IdentityInput, Input, Resource, Runner};
+pub use input::{Context, IdentityInput, Input, Resource, RunnerInput};
 pub use operation::{OperationContext, OperationFacts, OperationInput, OperationResource};
 pub use origins::Origins;
 pub use schema::{input_schema, operation_schema};
@@ -34,7 +35,7 @@ use jiff::Timestamp;
 
 use crate::config::{Role, Row, Target};
 use crate::domain::{Ask, DecisionId, Refusal, ScopeName, Ttl};
-use crate::identity::Caller;
+use crate::identity::{Caller, Runner};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -45,6 +46,8 @@ pub enum Origin {
     Server,
     /// A verified claim of the token, through the profile or an attribute rule.
     Token,
+    /// A verified claim of the runner's own token, through the profile or an attribute rule.
+    Runner,
     /// The role's configuration.
     Role,
     /// A row of a target table.
@@ -60,6 +63,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Server => f.write_str("Tollgate itself"),
             Self::Token => f.write_str("the identity's token"),
+            Self::Runner => f.write_str("the runner's own token"),
             Self::Role => f.write_str("the role"),
             Self::Table(name) => write!(f, "target table {name}"),
             Self::Source(name) => write!(f, "fact source {name}"),
@@ -83,6 +87,7 @@ pub struct Facts {
     decision: DecisionId,
     now: Timestamp,
     caller: Caller,
+    runner: Option<Runner>,
     ask: Ask,
     role: Arc<Role>,
     target: Arc<Target>,
@@ -107,6 +112,10 @@ impl Facts {
     /// Who asks.
     pub const fn caller(&self) -> &Caller {
         &self.caller
+    }
+    /// Where the job runs, if that is proved.
+    pub const fn runner(&self) -> Option<&Runner> {
+        self.runner.as_ref()
     }
     /// What is asked.
     pub const fn ask(&self) -> &Ask {

@@ -35,9 +35,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::attributes::RESERVED_IDENTITY_KEYS;
+    use crate::config::attributes::{RESERVED_IDENTITY_KEYS, RESERVED_RUNNER_KEYS, RUNNER_TEXT_KEYS};
     use crate::config::origin::{OPERATION_RESOURCE_KEYS, RESOURCE_KEYS, SERVER_KEYS};
-    use crate::facts::Runner;
+    use crate::facts::RunnerInput;
     use crate::facts::testing::plain_facts;
 
     /// Follows a `$ref` into `$defs`.
@@ -82,12 +82,16 @@ mod tests {
         let schema = input_schema();
         let mut input = plain_facts("token", Timestamp::UNIX_EPOCH).input().clone();
         fits(&schema, &schema, &serde_json::to_value(&input).unwrap(), "input");
-        input.runner = Some(Runner {
+        input.runner = Some(RunnerInput {
             id: "r1".into(),
-            spiffe_id: "spiffe://acme.example/runner/r1".into(),
+            issuer: "https://cluster.example".into(),
+            kind: "kubernetes".into(),
+            principal: "kubernetes:runners:serviceaccount:1".into(),
+            spiffe_id: None,
             region: None,
             pool: Some("deploy".into()),
             tenant: "default".into(),
+            attributes: [("node".to_owned(), json!("n1"))].into(),
         });
         fits(&schema, &schema, &serde_json::to_value(&input).unwrap(), "input");
     }
@@ -136,6 +140,7 @@ mod tests {
             names.into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(fixed("IdentityInput"), sorted(RESERVED_IDENTITY_KEYS));
+        assert_eq!(fixed("RunnerInput"), sorted(&[RESERVED_RUNNER_KEYS, RUNNER_TEXT_KEYS].concat()));
         assert_eq!(fixed("Context"), sorted(SERVER_KEYS));
         assert_eq!(fixed("Resource"), sorted(RESOURCE_KEYS));
         let operation = operation_schema();

@@ -8,9 +8,11 @@ use serde_json::json;
 
 use super::{Context, Facts, IdentityInput, Input, OperationFacts, Origins, Resource};
 use crate::config::{
-    JwtRole, JwtTarget, LeaseTerms, ProviderRole, Role, RoleBudget, ScopeSpec, Target, TargetKind, TtlLimits,
+    JwtRole, JwtTarget, LeaseTerms, ProviderRole, Role, RoleBudget, RunnerTerms, ScopeSpec, Target,
+    TargetKind, TtlLimits,
 };
 use crate::domain::{Ask, DecisionId, Operation, Tenants, Ttl};
+use crate::identity::Runner;
 use crate::identity::testing::{JobKey, bound, caller};
 
 /// A role `deploy` of the `jwt` target `api` with the scopes `read` and `write`, decided by `ci.deploy`.
@@ -31,6 +33,7 @@ pub(crate) fn role() -> Role {
         default_scopes: scopes.iter().map(|s| s.parse().unwrap()).collect(),
         ttl: TtlLimits { default: ttl(900), max: ttl(3600) },
         lease: LeaseTerms::default(),
+        runner: RunnerTerms::default(),
         policies: vec!["ci.deploy".parse().unwrap()],
         possession_required: false,
         declared: BTreeMap::default(),
@@ -106,6 +109,7 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
         ),
         now,
         caller,
+        runner: None,
         ask,
         target: Arc::new(Target { name: role.target.clone(), kind: target, concurrency: None }),
         role: Arc::new(role),
@@ -117,6 +121,14 @@ pub(crate) fn facts(token: &str, now: Timestamp, role: Role, target: TargetKind,
         origins: Origins::new(),
         failed: BTreeMap::default(),
     }
+}
+
+/// `facts` of a job on a runner that proved itself.
+pub(crate) fn on_runner(facts: Facts, runner: Runner) -> Facts {
+    let mut input = facts.input.clone();
+    input.runner = Some(super::runner::input(&runner, &mut Origins::new()));
+    let input_json = serde_json::to_string(&input).unwrap();
+    Facts { runner: Some(runner), input, input_json, ..facts }
 }
 
 /// Facts for the role of [`role`] and its defaults.

@@ -38,9 +38,15 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::ProofMissing
         | Code::ProofInvalid
         | Code::ProofReplayed
+        | Code::ActorRefused
         | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
         | Code::PossessionRequired
+        | Code::RunnerNotIdentity
+        | Code::RunnerMissing
+        | Code::RunnerUnwanted
+        | Code::RunnerTenantDiffers
+        | Code::RunnerDiffers
         | Code::TargetNotMapped
         | Code::PolicyDenied
         | Code::NotAllowed
@@ -156,6 +162,12 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::CertificateUntrusted
         | Code::IdentityNotAdmitted
         | Code::PossessionRequired
+        | Code::ActorRefused
+        | Code::RunnerNotIdentity
+        | Code::RunnerMissing
+        | Code::RunnerUnwanted
+        | Code::RunnerTenantDiffers
+        | Code::RunnerDiffers
         | Code::AlertRefused
         | Code::BlockUnknown => OauthError::InvalidRequest,
         Code::ProofMissing | Code::ProofInvalid | Code::ProofReplayed => OauthError::InvalidDpopProof,

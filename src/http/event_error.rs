@@ -51,6 +51,12 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::ProofMissing
         | Code::ProofInvalid
         | Code::ProofReplayed
+        | Code::ActorRefused
+        | Code::RunnerNotIdentity
+        | Code::RunnerMissing
+        | Code::RunnerUnwanted
+        | Code::RunnerTenantDiffers
+        | Code::RunnerDiffers
         | Code::IssuerUnavailable
         | Code::ScopeUnknown
         | Code::DeclaredKeyRefused

@@ -1,15 +1,16 @@
-//! What a request shows of who asks, and of the key that it is bound to: read from its head and its connection, verified
-//! by the broker.
+//! What a request shows of who asks, of the key that it is bound to, and of where it runs: read from its head and its
+//! connection, verified by the broker.
 //!
 //! What a proof must be for is built from the public URL of the configuration, never from the `Host` header.
 
-use axum::http::HeaderName;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Peer;
 use super::bearer::{self, Scheme};
+use super::fields::malformed;
 use crate::domain::{Code, IssuerUrl, Refusal};
 use crate::identity::{Evidence, Held, Proof};
 use crate::net::PeerCertificate;
@@ -18,6 +19,9 @@ use crate::secret::LeaseSecret;
 /// Holds a proof of possession (RFC 9449, section 4.1).
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
+/// The header with the runner's own token, beside the job's in `Authorization`.
+const ACTOR_TOKEN: &str = "tollgate-actor-token";
+
 /// Longest proof, bytes; checked before anything is decoded. One with an RSA key of 4096 bits has two thousand.
 const MAX_PROOF_BYTES: usize = 4 * 1024;
 
@@ -25,17 +29,34 @@ const MAX_PROOF_BYTES: usize = 4 * 1024;
 /// whatever the connection shows.
 ///
 /// # Errors
-/// `token_missing`, `token_malformed`, `token_too_large`, `proof_missing`, `proof_invalid`.
+/// `token_missing`, `token_malformed`, `token_too_large`, `proof_missing`, `proof_invalid`; `request_malformed` for two actor
+/// tokens.
 pub(super) fn of(url: &IssuerUrl, parts: &Parts) -> Result<Evidence, Refusal> {
     let certificate = certificate(parts);
+    let actor = actor(&parts.headers)?;
     if certificate.is_some()
         && !parts.headers.contains_key(AUTHORIZATION)
         && !parts.headers.contains_key(DPOP)
     {
-        return Ok(Evidence { certificate, ..Evidence::default() });
+        return Ok(Evidence { certificate, actor, ..Evidence::default() });
     }
     let (token, proof) = shown(url, parts)?;
-    Ok(Evidence { token: Some(token), proof, certificate })
+    Ok(Evidence { token: Some(token), proof, certificate, actor })
+}
+
+/// The token of the runner, if one is shown.
+///
+/// # Errors
+/// `token_malformed`, `token_too_large`; `request_malformed` for two.
+pub(super) fn actor(headers: &HeaderMap) -> Result<Option<SecretString>, Refusal> {
+    let mut lines = headers.get_all(ACTOR_TOKEN).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(malformed(format!("send one {ACTOR_TOKEN}")));
+    }
+    let token = SecretString::from(line.to_str().unwrap_or_default());
+    bearer::check(&token)?;
+    Ok(Some(token))
 }
 
 /// What the other end of the connection proved possession of.
@@ -54,7 +75,7 @@ pub(super) fn of_token_request(
 ) -> Result<Evidence, Refusal> {
     let proof = proof(parts)?;
     let proof = proof.map(|text| Proof::of_token_request(text, parts.method.as_str(), target(url, parts)));
-    Ok(Evidence { token: Some(token), proof, certificate: certificate(parts) })
+    Ok(Evidence { proof, certificate: certificate(parts), ..token.into() })
 }
 
 /// What proves a right over a lease.
@@ -165,5 +186,29 @@ mod tests {
         let url = "https://tollgate.example".parse().unwrap();
         let refused = held(&url, &parts(&[("authorization", "Bearer guess")])).unwrap_err();
         assert_eq!(refused.code, Code::LeaseUnknown);
+    }
+
+    fn read(lines: &[&str]) -> Result<Option<String>, Code> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(ACTOR_TOKEN, line.parse().unwrap());
+        }
+        let actor = actor(&headers).map_err(|refusal| refusal.code)?;
+        Ok(actor.map(|token| token.expose_secret().to_owned()))
+    }
+
+    #[test]
+    fn reads_one_actor_token_or_none() {
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["a.b.c"]), Ok(Some("a.b.c".to_owned())));
+        assert_eq!(read(&["a.b.c", "a.b.c"]), Err(Code::RequestMalformed));
+        for none in ["", "Bearer a.b.c", "a,b", "é"] {
+            assert_eq!(read(&[none]), Err(Code::TokenMalformed), "{none}");
+        }
+    }
+
+    #[test]
+    fn i_09_request_refuses_a_large_actor_token_by_its_size() {
+        assert_eq!(read(&["a".repeat(bearer::MAX_TOKEN_BYTES + 1).as_str()]), Err(Code::TokenTooLarge));
     }
 }

@@ -14,6 +14,16 @@ pub struct Evidence {
     pub proof: Option<Proof>,
     /// The certificate that the client proved possession of: who asks, where there is no token.
     pub certificate: Option<PeerCertificate>,
+    /// The token that says where the job runs (RFC 8693, section 2.1: `actor_token`), if one was shown.
+    pub actor: Option<SecretString>,
+}
+
+impl Evidence {
+    /// The same beside the token of a runner, if there is one.
+    #[must_use]
+    pub fn beside(self, actor: Option<SecretString>) -> Self {
+        Self { actor, ..self }
+    }
 }
 
 impl From<SecretString> for Evidence {

@@ -18,6 +18,7 @@ mod keys;
 mod possession;
 mod profile;
 mod published;
+mod runner;
 mod spiffe;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,6 +41,7 @@ pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
 pub use evidence::Evidence;
 pub use possession::{ALGORITHMS, BINDING, Held, Holder, Proof, UsedProof, thumbprint};
+pub use runner::Runner;
 
 use crate::clock::Clock;
 use crate::config::{Issuer, Replay};
@@ -126,10 +128,12 @@ impl Identity {
     ///
     /// # Errors
     /// A refusal with one of the `token_*`, `proof_*`, `certificate_*`, `issuer_*` or `identity_*` codes;
-    /// `possession_required`.
+    /// `possession_required`, `runner_not_identity`.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
         match (&evidence.token, &evidence.certificate) {
-            (Some(token), _) => self.by_token(token.expose_secret(), evidence.proof.as_ref()).await,
+            (Some(token), _) => {
+                self.by_token(token.expose_secret(), evidence.proof.as_ref(), runner::identities_only).await
+            }
             (None, Some(certificate)) if self.entries.have_domains() => {
                 self.by_certificate(certificate).await
             }
@@ -137,9 +141,16 @@ impl Identity {
         }
     }
 
-    async fn by_token(&self, token: &str, proof: Option<&Proof>) -> Result<Caller, Refusal> {
+    /// Who `token` is about, if `fits` lets its entry vouch for that; nobody is asked before.
+    async fn by_token(
+        &self,
+        token: &str,
+        proof: Option<&Proof>,
+        fits: fn(&Issuer) -> Result<(), Refusal>,
+    ) -> Result<Caller, Refusal> {
         let unverified = Unverified::parse(token)?;
         let entry = self.entries.select(&unverified)?;
+        fits(&entry.issuer)?;
         entry.check_form(&unverified, token)?;
         let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
         let pair = possession::pair(bound, proof)?;
@@ -158,6 +169,7 @@ impl Identity {
     async fn by_certificate(&self, peer: &PeerCertificate) -> Result<Caller, Refusal> {
         let svid = X509Svid::read(peer)?;
         let entry = self.entries.of_domain(&format!("spiffe://{}", svid.id.trust_domain_name()))?;
+        runner::identities_only(&entry.issuer)?;
         let now = self.clock.now();
         entry.vouch(&svid, peer, now).await?;
         let claims = svid.claims();
@@ -171,9 +183,11 @@ impl Identity {
     /// Verifies no signature: `claims` come from a decision's record that is proved to be unchanged, never from a caller.
     ///
     /// # Errors
-    /// `issuer_unknown`, `token_audience_refused`, `possession_required`, `token_claim_invalid`, `identity_not_admitted`.
+    /// `issuer_unknown`, `token_audience_refused`, `possession_required`, `token_claim_invalid`, `identity_not_admitted`,
+    /// `runner_not_identity`.
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
         let entry = self.entries.select_recorded(&claims)?;
+        runner::identities_only(&entry.issuer)?;
         // A certificate has no audience, and needs no other key.
         let named = claims.contains_key("aud").then(|| token::audiences(&claims)).transpose()?;
         let bound = named.map_or(Ok(None), |audiences| entry.bound_to(&audiences))?;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::tests::signer::Signer;
-use super::{Caller, Proof, UsedProof, thumbprint};
+use super::{Caller, Proof, Runner, UsedProof, thumbprint};
 use crate::config::{Algorithm, AttributeRule, Issuer, KeySource, Possession, Profile, Replay};
 use crate::domain::{Scalar, Thumbprint, Trust};
 use crate::secret::Fingerprint;
@@ -40,6 +40,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
         security_events: None,
+        runner: None,
         ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,
@@ -67,6 +68,15 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
 pub(crate) fn caller_as(principal: &str, tenant: &str, now: Timestamp) -> Caller {
     let caller = caller(principal, now);
     Caller { principal: principal.parse().unwrap(), tenant: tenant.parse().unwrap(), ..caller }
+}
+
+/// A runner that proved itself as `id` by `token`, of the tenant of [`caller`].
+pub(crate) fn runner(id: &str, token: &str, now: Timestamp) -> Runner {
+    let caller = caller_as("kubernetes:runners:serviceaccount:1", "default", now);
+    let mut issuer = (*caller.issuer).clone();
+    issuer.url = "https://cluster.example".parse().unwrap();
+    let token = Fingerprint::of(token.as_bytes());
+    Runner::of(Caller { kind: "kubernetes", issuer: Arc::new(issuer), token, ..caller }, id)
 }
 
 /// The key of a job.

@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 
 use super::explained::time;
 use super::intent::{BlockRow, Blocking, LiftBlock, MarkBlocked, Marked, SetBlocks, Stopping};
-use super::matching::{Keys, SUBJECTS, Subjects, subjects_of};
+use super::matching::{Keys, Subjects, subjects_of};
 use super::{Ledger, LedgerError};
 use crate::clock::random_bytes;
-use crate::domain::{BlockId, BlockReason, BlockSubject, Code, Refusal, RoleName, TenantName};
-use crate::identity::Caller;
+use crate::domain::{BlockId, BlockKind, BlockReason, BlockSubject, Code, Refusal, RoleName, TenantName};
+use crate::identity::{Caller, Runner};
 use crate::secret::Fingerprint;
 
 /// Nothing that was issued before a block lives longer: twice the longest lifetime, and the time that a mint may take.
@@ -152,7 +152,7 @@ impl Blocks {
             (row.tenant.is_empty() || row.tenant == tenant)
                 && row.expires_at.is_none_or(|expires| expires > now)
         };
-        let mut rows = subjects.0.iter().flatten().filter_map(|subject| in_force.get(subject)).flatten();
+        let mut rows = subjects.0.iter().filter_map(|subject| in_force.get(subject)).flatten();
         let row = rows.find(holds)?;
         Some(Stopping { block: row.id, subject: row.subject.clone(), reason: row.reason.clone() })
     }
@@ -257,11 +257,11 @@ impl Ledger {
 
     /// The refusal of a request that a block in force stops, as far as memory and what is known before there are facts
     /// say. None permits nothing: [`Self::authorise`] looks again.
-    pub fn blocked(&self, caller: &Caller, role: &RoleName) -> Option<Refusal> {
+    pub fn blocked(&self, caller: &Caller, runner: Option<&Runner>, role: &RoleName) -> Option<Refusal> {
         if self.blocks.in_force.load().is_empty() {
             return None;
         }
-        let subjects = subjects_of(caller, role);
+        let subjects = subjects_of(caller, runner, role);
         let stopping = self.blocks.stopping(caller.tenant().as_str(), &subjects, self.clock.now())?;
         Some(self.blocks.refusal(&stopping))
     }
@@ -269,12 +269,9 @@ impl Ledger {
     /// The refusal of an operation of `caller`, which a block may be about as such. A block on everything stops issuing
     /// alone: somebody must be able to lift it.
     pub fn blocked_operator(&self, caller: &Caller) -> Option<Refusal> {
-        let Subjects([_everything, rest @ ..]) =
+        let mut subjects =
             Keys::of(caller, None).subjects(caller.tenant().as_str(), caller.principal().as_str(), "");
-        let mut subjects = Subjects([const { None }; SUBJECTS]);
-        for (place, subject) in subjects.0.iter_mut().zip(rest) {
-            *place = subject;
-        }
+        subjects.0.retain(|subject| subject != BlockKind::Everything.as_str());
         let stopping = self.blocks.stopping(caller.tenant().as_str(), &subjects, self.clock.now())?;
         Some(self.blocks.refusal(&stopping))
     }

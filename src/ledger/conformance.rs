@@ -35,6 +35,7 @@ pub(in crate::ledger) use {conformance, stores};
 stores! {
     i_10_a_token_is_used_once_per_role
     i_10_of_fifty_at_once_exactly_one_wins
+    i_10_a_runners_token_is_used_once_per_role_and_uses_up_no_other
     i_10_a_used_token_is_remembered_until_it_is_dead_and_over_restarts
     i_10_a_retry_with_its_key_supersedes_the_first_attempt
     i_10_a_retry_of_another_request_conflicts
@@ -54,6 +55,7 @@ stores! {
     c_15_what_a_block_is_about_does_not_wait_for_its_turn
     c_15_more_than_one_transaction_can_mark_is_marked_too
     c_15_decisions_without_keys_are_matched_by_their_input
+    c_15_a_block_stops_a_proved_runner_by_each_of_its_names_and_no_other
     a_block_is_over_when_it_is_lifted_or_expires
     a_block_of_a_tenant_holds_and_is_seen_in_that_tenant_alone
     the_same_message_sets_its_blocks_once
@@ -148,6 +150,17 @@ async fn i_10_a_token_is_used_once_per_role(bench: Bench) {
     assert_eq!(refused(&bench, "token", None).await, Code::TokenReplayed);
     assert_eq!(refused(&bench, "token", Some("key")).await, Code::TokenReplayed);
     leased(&bench, "another token", None).await;
+}
+
+async fn i_10_a_runners_token_is_used_once_per_role_and_uses_up_no_other(bench: Bench) {
+    let authorise = |token: &'static str, actor: &'static str| {
+        let planned = bench.planned_on(token, actor);
+        async { bench.ledger.authorise(planned).await.map(drop).map_err(|(_, why)| why.code) }
+    };
+    assert_eq!(authorise("job 1", "runner 1").await, Ok(()));
+    assert_eq!(authorise("job 2", "runner 1").await, Err(Code::TokenReplayed));
+    assert_eq!(authorise("job 1", "runner 2").await, Err(Code::TokenReplayed));
+    assert_eq!(authorise("job 2", "runner 2").await, Ok(()), "what was refused is not used up");
 }
 
 async fn i_10_of_fifty_at_once_exactly_one_wins(bench: Bench) {

@@ -72,8 +72,8 @@ intents! {
 #[derive(Debug)]
 pub(super) struct Authorise {
     pub(super) row: DecisionRow,
-    /// Hash of token and role, and when the token is dead for certain; none if its issuer's tokens may be used again.
-    pub(super) replay: Option<(Fingerprint, i64)>,
+    /// For every token shown whose issuer's may not be used again: hash of token and role, and when it is dead for certain.
+    pub(super) replay: Vec<(Fingerprint, i64)>,
     /// The proof of possession that came with it, and until when it is remembered: used once, whatever its token is.
     pub(super) proof: Option<(Fingerprint, i64)>,
     pub(super) idempotency: Option<Idempotency>,

@@ -15,7 +15,7 @@ use super::states::{Authorised, Leased, Planned, Superseded};
 use crate::clock::random_bytes;
 use crate::config::Replay;
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Minted, Refusal, Revocability};
-use crate::identity::{Caller, UsedProof};
+use crate::identity::{Caller, Runner, UsedProof};
 use crate::policy::Grant;
 use crate::secret::{Fingerprint, LeaseSecret};
 use crate::signing::SigningError;
@@ -59,7 +59,7 @@ impl Ledger {
                 return Ok(Authorised { planned, at: time(at), supersedes });
             }
             Ok(Authorisation::Replayed) => {
-                Refusal::new(Code::TokenReplayed, "the token was used for this role before")
+                Refusal::new(Code::TokenReplayed, "the token, or the runner's, was used for this role before")
             }
             Ok(Authorisation::ProofReplayed) => {
                 Refusal::new(Code::ProofReplayed, "the DPoP proof was used before")
@@ -83,15 +83,18 @@ impl Ledger {
             target: facts.target().name.to_string(),
             handle: Vec::new(),
             dies_by: dies_by(self.clock.now(), grant, planned.handle()).as_millisecond(),
-            keys: Keys::of(caller, facts.input().runner.as_ref()),
+            keys: Keys::of(caller, facts.runner()),
         };
         let renews = facts.ask().renews;
-        let replay = match caller.replay() {
-            // A renewal shows no token: the lease secret is its proof.
-            _ if renews.is_some() => None,
-            Replay::Once => Some((replay_key(caller, role), replay_until(caller).as_millisecond())),
-            Replay::Off => None,
-        };
+        // A renewal shows no token of the job, whose proof is the lease secret; but the runner's again.
+        let shown =
+            Some(caller).filter(|_| renews.is_none()).into_iter().chain(facts.runner().map(Runner::caller));
+        let once = shown.filter(|shown| match shown.replay() {
+            Replay::Once => true,
+            Replay::Off => false,
+        });
+        let replay =
+            once.map(|shown| (replay_key(shown, role), replay_until(shown).as_millisecond())).collect();
         let proof = caller.proof().map(used_proof);
         let mut row = DecisionRow::of_grant(grant, Some(plan));
         let handle = self.seal_handle(facts.decision(), planned.handle(), row.rests_on())?;

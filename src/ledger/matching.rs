@@ -4,11 +4,7 @@ use serde_json::Value;
 
 use super::chain::Canon;
 use crate::domain::{BlockKind, PrincipalKey, RoleName, TenantName};
-use crate::facts::Runner;
-use crate::identity::Caller;
-
-/// Most subjects that one request has.
-pub(super) const SUBJECTS: usize = 9;
+use crate::identity::{Caller, Runner};
 
 /// The keys of a decision that are no columns of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +13,15 @@ pub(super) struct Keys {
     pub(super) subject: String,
     pub(super) repository_id: Option<String>,
     pub(super) repository: Option<String>,
-    /// The SPIFFE ID of a runner that proved itself, else the platform's number for it.
+    /// What the runner goes by, one name per line: of one that proved itself its issuer, principal key, SPIFFE ID and
+    /// id; and the platform's number for it, which the job's own token says. A proof never takes the number's place: a
+    /// block on it would be got around by showing the proof of another runner.
     pub(super) runner: Option<String>,
 }
 
 /// Every subject whose block stops a request, as blocks are stored.
 #[derive(Debug, Clone)]
-pub(super) struct Subjects(pub(super) [Option<String>; SUBJECTS]);
+pub(super) struct Subjects(pub(super) Vec<String>);
 
 impl Keys {
     /// The keys of a request.
@@ -35,7 +33,7 @@ impl Keys {
             subject: caller.subject().to_owned(),
             repository_id: attribute("repository_id"),
             repository: attribute("repository"),
-            runner: runner.map(|runner| runner.spiffe_id.clone()).or_else(|| attribute("runner_id")),
+            runner: names(runner.map(proved), attribute("runner_id")),
         }
     }
 
@@ -43,31 +41,37 @@ impl Keys {
     pub(super) fn of_input(input: &Value) -> Option<Self> {
         let identity = input.get("identity")?;
         let text = |name: &str| identity.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
-        let runner = input.pointer("/runner/spiffe_id").and_then(Value::as_str).map(ToOwned::to_owned);
+        let proved = input.get("runner").map(|runner| {
+            let text = |name: &str| runner.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+            PROVED.map(text).into_iter().flatten().collect()
+        });
         Some(Self {
             issuer: text("issuer")?,
             subject: text("subject")?,
             repository_id: text("repository_id"),
             repository: text("repository"),
-            runner: runner.or_else(|| text("runner_id")),
+            runner: names(proved, text("runner_id")),
         })
     }
 
     /// Every subject whose block stops a request with these keys.
     pub(super) fn subjects(&self, tenant: &str, principal: &str, role: &str) -> Subjects {
-        let of = |kind: BlockKind, value: &str| Some(format!("{kind}:{value}"));
-        let some = |kind, value: &Option<String>| value.as_deref().and_then(|value| of(kind, value));
-        Subjects([
-            Some(BlockKind::Everything.to_string()),
+        let of = |kind: BlockKind, value: &str| format!("{kind}:{value}");
+        let mut subjects = vec![
+            BlockKind::Everything.to_string(),
             of(BlockKind::Tenant, tenant),
             of(BlockKind::Principal, principal),
             of(BlockKind::Role, role),
             of(BlockKind::Issuer, &self.issuer),
             of(BlockKind::Identity, &format!("{}#{}", self.issuer, self.subject)),
-            some(BlockKind::Repository, &self.repository_id),
-            some(BlockKind::Repository, &self.repository),
-            some(BlockKind::Runner, &self.runner),
-        ])
+        ];
+        let repository = [&self.repository_id, &self.repository];
+        subjects.extend(repository.into_iter().flatten().map(|name| of(BlockKind::Repository, name)));
+        // Whatever an issuer under a block vouches for is stopped, the runner's proof too.
+        for name in self.runner.iter().flat_map(|names| names.lines()) {
+            subjects.extend([of(BlockKind::Runner, name), of(BlockKind::Issuer, name)]);
+        }
+        Subjects(subjects)
     }
 
     /// Adds the keys to the hash of their decision.
@@ -82,10 +86,25 @@ impl Keys {
     }
 }
 
-/// Every subject whose block stops `caller` from getting `role`, as far as it is known before there are facts.
-pub(super) fn subjects_of(caller: &Caller, role: &RoleName) -> Subjects {
+/// Members of `input.runner` that a runner goes by.
+const PROVED: [&str; 4] = ["issuer", "principal", "spiffe_id", "id"];
+
+/// What a runner that proved itself goes by, in the order of [`PROVED`].
+fn proved(runner: &Runner) -> Vec<String> {
+    let proof = runner.caller();
+    vec![proof.issuer_url().to_string(), proof.principal().to_string(), runner.id().to_owned()]
+}
+
+/// All names, one per line; none if there is none.
+fn names(proved: Option<Vec<String>>, number: Option<String>) -> Option<String> {
+    let names: Vec<String> = proved.into_iter().flatten().chain(number).collect();
+    (!names.is_empty()).then(|| names.join("\n"))
+}
+
+/// Every subject whose block stops `caller` on `runner` from getting `role`.
+pub(super) fn subjects_of(caller: &Caller, runner: Option<&Runner>, role: &RoleName) -> Subjects {
     let (tenant, principal): (&TenantName, &PrincipalKey) = (caller.tenant(), caller.principal());
-    Keys::of(caller, None).subjects(tenant.as_str(), principal.as_str(), role.as_str())
+    Keys::of(caller, runner).subjects(tenant.as_str(), principal.as_str(), role.as_str())
 }
 
 #[cfg(test)]
@@ -98,11 +117,15 @@ mod tests {
     #[test]
     fn every_subject_of_a_request_is_one_that_can_be_blocked() {
         let caller = crate::identity::testing::caller("token", noon());
-        let Subjects(subjects) = subjects_of(&caller, &"deploy".parse().unwrap());
-        let subjects: Vec<String> = subjects.into_iter().flatten().collect();
-        assert_eq!(subjects.len(), SUBJECTS - 1, "all but the runner: {subjects:?}");
-        for subject in subjects {
-            assert_eq!(subject.parse::<BlockSubject>().unwrap().to_string(), subject);
+        let runner = crate::identity::testing::runner("runner-7", "its token", noon());
+        let Subjects(subjects) = subjects_of(&caller, Some(&runner), &"deploy".parse().unwrap());
+        let of = |kind: &str| subjects.iter().filter(|subject| subject.starts_with(kind)).count();
+        assert_eq!((of("runner:"), of("issuer:"), subjects.len()), (3, 4, 14), "{subjects:?}");
+        // That of an issuer with the name of something else is nobody's, and no subject of a block.
+        for subject in
+            subjects.iter().filter(|subject| !subject.starts_with("issuer:") || subject.contains("://"))
+        {
+            assert_eq!(subject.parse::<BlockSubject>().unwrap().to_string(), *subject);
         }
     }
 
@@ -112,5 +135,9 @@ mod tests {
         let input: Value = serde_json::from_str(facts.input_json()).unwrap();
         assert_eq!(Keys::of_input(&input), Some(Keys::of(facts.caller(), None)));
         assert_eq!(Keys::of_input(&json!({})), None);
+        let runner = crate::identity::testing::runner("runner-7", "its token", noon());
+        let facts = crate::facts::testing::on_runner(facts, runner.clone());
+        let input: Value = serde_json::from_str(facts.input_json()).unwrap();
+        assert_eq!(Keys::of_input(&input), Some(Keys::of(facts.caller(), Some(&runner))));
     }
 }

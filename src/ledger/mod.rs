@@ -69,7 +69,7 @@ pub use leases::{EndHow, Ending, LeaseStatus, ToEnd, Unleased};
 pub use postgres::{Copied, ServerDurability};
 pub use reader::Reader;
 pub use reading::{AuditFrom, AuditListed, Listed, Reading};
-pub use renewals::Renewable;
+pub use renewals::{Renewable, RunnerId};
 pub use retention::{ChainForecast, Forecast, Held};
 pub use rewrap::{Handles, Rewrapped};
 pub use search::{

@@ -17,7 +17,7 @@ use super::{
     Authorised, AuthorisedRenewal, Claim, Counted, DecisionRecord, Ledger, Planned, Renewed, Unavailable,
 };
 use crate::domain::{Code, DecisionId, FactKey, Handle, LeaseId, Prolonged, Refusal, Scalar, ScopeName};
-use crate::identity::{Holder, UsedProof};
+use crate::identity::{Holder, Runner, UsedProof};
 use crate::secret::Fingerprint;
 
 /// A lease that goes on, with what its first decision rested on.
@@ -39,12 +39,34 @@ pub struct Renewable {
     pub claims: Map<String, Value>,
     /// The token's fingerprint.
     pub token: Fingerprint,
+    /// The runner that was proved beside it, if one was.
+    pub runner: Option<RunnerId>,
     /// The scopes that were granted.
     pub scopes: BTreeSet<ScopeName>,
     /// What the caller declared.
     pub declared: BTreeMap<FactKey, Scalar>,
     /// The proof by the key that the lease is bound to, which serves for one renewal.
     pub proof: Option<UsedProof>,
+}
+
+/// The runner of a recorded decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerId {
+    principal: String,
+    id: String,
+}
+
+impl RunnerId {
+    /// True if `runner` is it.
+    pub fn is(&self, runner: &Runner) -> bool {
+        self.principal == runner.caller().principal().as_str() && self.id == runner.id()
+    }
+
+    /// Of a recorded `input.runner`.
+    fn read(runner: &Value) -> Option<Self> {
+        let text = |name: &str| runner.get(name)?.as_str().map(ToOwned::to_owned);
+        Some(Self { principal: text("principal")?, id: text("id")? })
+    }
 }
 
 impl Ledger {
@@ -77,7 +99,7 @@ impl Ledger {
         }
         let token = Fingerprint::from_bytes(stored.token);
         let record = stored.join().map_err(|error| unproved(&error.to_string()))?;
-        let (claims, scopes, declared) =
+        let Parts { claims, runner, scopes, declared } =
             parts(&record).ok_or_else(|| unproved("its decision's record lacks a part"))?;
         Ok(Renewable {
             lease: id,
@@ -88,6 +110,7 @@ impl Ledger {
             dies_at: time(row.dies_at),
             claims,
             token,
+            runner,
             scopes,
             declared,
             proof,
@@ -176,17 +199,27 @@ impl Ledger {
     }
 }
 
-type Parts = (Map<String, Value>, BTreeSet<ScopeName>, BTreeMap<FactKey, Scalar>);
+struct Parts {
+    claims: Map<String, Value>,
+    runner: Option<RunnerId>,
+    scopes: BTreeSet<ScopeName>,
+    declared: BTreeMap<FactKey, Scalar>,
+}
 
-/// Claims, scopes and declared values of a decision that allowed.
+/// Claims, runner, scopes and declared values of a decision that allowed.
 fn parts(record: &DecisionRecord) -> Option<Parts> {
     let input = record.input.as_ref()?;
     let claims = input.get("identity")?.get("claims")?.as_object()?.clone();
+    // One that cannot be read is not none.
+    let runner = match input.get("runner") {
+        Some(runner) => Some(RunnerId::read(runner)?),
+        None => None,
+    };
     let scopes = record.outcome.get("scopes")?.as_array()?;
     let scopes = scopes.iter().map(|scope| scope.as_str()?.parse().ok()).collect::<Option<_>>()?;
     let declared = input.get("declared")?.as_object()?;
     let declared = declared.iter().map(|(key, value)| Some((key.parse().ok()?, scalar(value)?)));
-    Some((claims, scopes, declared.collect::<Option<_>>()?))
+    Some(Parts { claims, runner, scopes, declared: declared.collect::<Option<_>>()? })
 }
 
 fn scalar(value: &Value) -> Option<Scalar> {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{JwtTarget, LeaseTerms, PostgresPlace, Role, StorePlace, TargetKind};
 use crate::domain::{Ask, BlockId, Credential, DecisionId, Handle, LeaseId, Minted, Revocability};
 use crate::facts::Facts;
-use crate::facts::testing::{ask, bound_facts, facts, role};
+use crate::facts::testing::{ask, bound_facts, facts, on_runner, role};
 use crate::identity::testing::JobKey;
 use crate::policy::testing::grant;
 use crate::secret::LeaseSecret;
@@ -148,6 +148,12 @@ impl Bench {
     /// A planned grant for `token`.
     pub(super) fn planned(&self, token: &str, key: Option<&str>) -> Planned {
         plan(self.facts(token, key))
+    }
+
+    /// A planned grant for `token`, shown beside the token `actor` of the runner `runner-7`.
+    pub(super) fn planned_on(&self, token: &str, actor: &str) -> Planned {
+        let runner = crate::identity::testing::runner("runner-7", actor, self.clock.now());
+        plan(on_runner(self.facts(token, None), runner))
     }
 
     /// A planned grant for `token`, which is bound to `key` and came with the proof `id`.

@@ -59,7 +59,7 @@ impl Pattern {
         let keys = input().as_ref().and_then(Keys::of_input);
         keys.is_none_or(|keys| {
             let subjects = keys.subjects(&one.tenant, &one.principal, &one.role);
-            subjects.0.iter().flatten().any(|subject| *subject == self.text)
+            subjects.0.contains(&self.text)
         })
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::collect::Kind;
-use crate::config::attributes::{RESERVED_IDENTITY_KEYS, profile_attributes};
+use crate::config::attributes::{
+    RESERVED_IDENTITY_KEYS, RESERVED_RUNNER_KEYS, RUNNER_TEXT_KEYS, profile_attributes,
+};
 use crate::config::origin::{OPERATION_RESOURCE_KEYS, RESOURCE_KEYS, SERVER_KEYS, TOKEN_KEYS};
 use crate::config::{Config, Role};
 
@@ -12,7 +14,7 @@ pub(super) const ROOTS: [&str; 7] =
     ["operation", "identity", "runner", "resource", "context", "declared", "history"];
 
 /// Keys with a type that never changes.
-const TYPED: [(&[&str], Kind); 23] = [
+const TYPED: [(&[&str], Kind); 31] = [
     (&["operation"], Kind::Text),
     (&["identity", "issuer"], Kind::Text),
     (&["identity", "kind"], Kind::Text),
@@ -25,6 +27,14 @@ const TYPED: [(&[&str], Kind); 23] = [
     (&["identity", "repository_id"], Kind::Text),
     (&["identity", "owner_id"], Kind::Text),
     (&["identity", "ref_protected"], Kind::Boolean),
+    (&["runner", "id"], Kind::Text),
+    (&["runner", "issuer"], Kind::Text),
+    (&["runner", "kind"], Kind::Text),
+    (&["runner", "principal"], Kind::Text),
+    (&["runner", "spiffe_id"], Kind::Text),
+    (&["runner", "tenant"], Kind::Text),
+    (&["runner", "region"], Kind::Text),
+    (&["runner", "pool"], Kind::Text),
     (&["resource", "role"], Kind::Text),
     (&["resource", "provider"], Kind::Text),
     (&["resource", "tenant"], Kind::Text),
@@ -46,6 +56,7 @@ pub(super) fn type_of(path: &[String]) -> Option<Kind> {
 /// The keys that a configuration provides.
 pub(super) struct Known {
     identity: BTreeSet<String>,
+    runner: BTreeSet<String>,
     context: BTreeSet<String>,
     declared: BTreeSet<String>,
 }
@@ -53,7 +64,11 @@ pub(super) struct Known {
 impl Known {
     /// Over all issuers and roles of `config`.
     pub(super) fn new(config: &Config) -> Self {
-        let own = config.issuers.values().flat_map(|issuer| issuer.own_attributes());
+        let identities = config.issuers.values().filter(|issuer| issuer.vouches_for_identities());
+        let own = identities.flat_map(|issuer| issuer.own_attributes());
+        let rules = config.issuers.values().filter_map(|issuer| issuer.runner.as_ref());
+        let members = rules.flat_map(|rules| rules.members.keys()).map(ToString::to_string);
+        let always = RESERVED_RUNNER_KEYS.iter().chain(RUNNER_TEXT_KEYS).map(|key| (*key).to_owned());
         let fixed = RESERVED_IDENTITY_KEYS.iter().copied().chain(profile_attributes()).map(str::to_owned);
         let mut context: BTreeSet<String> = context_of_all().map(str::to_owned).collect();
         let mut declared = BTreeSet::new();
@@ -61,7 +76,12 @@ impl Known {
             context.extend(context_of(config, role));
             declared.extend(role.declared.keys().map(ToString::to_string));
         }
-        Self { identity: fixed.chain(own.map(ToString::to_string)).collect(), context, declared }
+        Self {
+            identity: fixed.chain(own.map(ToString::to_string)).collect(),
+            runner: always.chain(members).collect(),
+            context,
+            declared,
+        }
     }
 
     /// The names known beside the second component of `path`; none where any name can stand.
@@ -69,6 +89,7 @@ impl Known {
         let all = |names: &'a BTreeSet<String>| Some(names.iter().map(String::as_str).collect());
         match path.first().map(String::as_str) {
             Some("identity") => all(&self.identity),
+            Some("runner") => all(&self.runner),
             Some("context") => all(&self.context),
             Some("declared") => all(&self.declared),
             Some("resource") => Some([RESOURCE_KEYS, OPERATION_RESOURCE_KEYS].concat()),

@@ -42,10 +42,18 @@ struct Claims<'a> {
     jti: DecisionId,
     role: &'a str,
     tenant: &'a str,
+    /// The runner that was proved beside the caller (RFC 8693, section 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
     #[serde(flatten)]
     copied: BTreeMap<&'a str, &'a Value>,
+}
+
+#[derive(Serialize)]
+struct Actor<'a> {
+    sub: &'a PrincipalKey,
 }
 
 /// The key that the token is bound to (RFC 7800, section 3.1; RFC 9449, section 6.1).
@@ -91,6 +99,7 @@ impl Jwt {
             jti: facts.decision(),
             role: facts.role().name.as_str(),
             tenant: facts.role().tenant.as_str(),
+            act: facts.runner().map(|runner| Actor { sub: runner.caller().principal() }),
             cnf: caller.bound().map(|jkt| Confirmation { jkt }),
             // An attribute that this identity lacks is a claim that the token lacks.
             copied: role
@@ -134,8 +143,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::facts::testing::{on_runner, plain_facts};
     use crate::ledger::Planned;
     use crate::ledger::testing::authorised;
+    use crate::policy::testing::grant;
     use crate::provider::testing::{NOW, claims, jwt_grant, keyring, now};
 
     fn jwt() -> Jwt {
@@ -144,7 +155,11 @@ mod tests {
     }
 
     async fn mint(role: &JwtRole) -> (Value, Value, Minted) {
-        let (jwt, grant) = (jwt(), jwt_grant());
+        mint_of(jwt_grant(), role).await
+    }
+
+    async fn mint_of(grant: Grant, role: &JwtRole) -> (Value, Value, Minted) {
+        let jwt = jwt();
         let handle = Jwt::plan(&grant, role).unwrap();
         let minted = jwt.mint(&authorised(Planned::new(grant, handle)), role).await.unwrap();
         let Credential::Jwt { token } = &minted.credential else { panic!("not a token") };
@@ -175,6 +190,16 @@ mod tests {
         assert_eq!(claims["repository"], "acme/shop");
         assert_eq!(claims.get("environment"), None);
         assert_eq!(claims.get("branch"), None);
+    }
+
+    #[tokio::test]
+    async fn names_a_proved_runner_as_the_actor() {
+        let runner = crate::identity::testing::runner("runner-7", "its token", now());
+        let facts = on_runner(plain_facts("token", now()), runner);
+        let grant = grant(facts, BTreeMap::default());
+        let (_, claims, _) = mint_of(grant, &JwtRole { claims: BTreeSet::default() }).await;
+        assert_eq!(claims["act"], json!({ "sub": "kubernetes:runners:serviceaccount:1" }));
+        assert_eq!(claims["sub"], "github:repository:1234");
     }
 
     #[test]

@@ -81,6 +81,8 @@ mod replicas;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod runners;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod secrets;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use regorus::Value;
 use serde_json::{Map, json};
 use tollgate::domain::{Operation, Trust};
-use tollgate::facts::{Context, IdentityInput, Input, Resource, Runner};
+use tollgate::facts::{Context, IdentityInput, Input, Resource, RunnerInput};
 
 use crate::policies::{engine, shipped};
 
@@ -43,6 +43,7 @@ fn roles() -> Vec<(&'static str, &'static [&'static str], serde_json::Value)> {
         ),
         ("secrets", &["vault.app", "ci.tenant"], json!({})),
         ("on runner", &["ci.runner", "ci.tenant"], json!({})),
+        ("attested", &["ci.attested", "ci.tenant"], json!({})),
     ]
 }
 
@@ -63,12 +64,16 @@ fn input(
     facts.extend(attributes.get("branch").map(|branch| ("branch".to_owned(), branch.clone())));
     // A job names the environment that it is asked to deploy to, unless its branch may not.
     facts.extend(main.then(|| ("environment".to_owned(), json!(environment))));
-    let runner = attributes.contains_key("runner_kind").then(|| Runner {
+    let runner = attributes.contains_key("runner_kind").then(|| RunnerInput {
         id: "r1".into(),
-        spiffe_id: "spiffe://acme.example/runner/r1".into(),
+        issuer: "https://oidc.cluster-1.example.com".into(),
+        kind: "kubernetes".into(),
+        principal: "kubernetes:runners:serviceaccount:1".into(),
+        spiffe_id: None,
         region: Some("eu-west-1".into()),
         pool: Some("deploy".into()),
         tenant: (*tenant).into(),
+        attributes: BTreeMap::new(),
     });
     Input {
         operation: Operation::Mint,
@@ -201,5 +206,12 @@ fn identity_role_environment_matrix() {
     on runner  own runner    allow                               allow
     on runner  on call       RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
     on runner  other tenant  RN-01 RN-02 RN-03 RN-04 TN-01       RN-01 RN-02 RN-03 RN-04 TN-01
+    attested   main, signed  AT-01                               allow
+    attested   feature       AT-01                               allow
+    attested   fork          AT-01 GR-01                         allow
+    attested   workload      AT-01 GR-01                         allow
+    attested   own runner    allow                               allow
+    attested   on call       AT-01                               allow
+    attested   other tenant  AT-01 TN-01                         TN-01
     ");
 }

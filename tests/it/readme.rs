@@ -18,9 +18,10 @@ use blocks::{Block, Kind};
 use scenario::Scenario;
 
 /// Scenarios that need a sandbox run its blocks first.
-const SCENARIOS: [(&str, &[&str]); 8] = [
+const SCENARIOS: [(&str, &[&str]); 9] = [
     ("demo", &["demo"]),
     ("policy", &["sandbox", "policy"]),
+    ("runner", &["sandbox", "runner"]),
     ("operator", &["sandbox", "operator"]),
     ("aws", &["sandbox", "aws"]),
     ("vault", &["sandbox", "vault"]),
@@ -58,6 +59,11 @@ fn the_demo_and_the_token_endpoint() {
 #[test]
 fn first_policy_work() {
     scenario("policy").run();
+}
+
+#[test]
+fn the_runner_proved_beside_the_job() {
+    scenario("runner").run();
 }
 
 #[test]

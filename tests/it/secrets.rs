@@ -101,6 +101,9 @@ async fn site(source: &FactServer, aws: &FactServer, collector: &Collector, siem
         siem = siem.url(),
     );
     site.write("config/tollgate.toml", &site.settings(&settings));
+    let runners = site.issuer_file("[runner]\nattributes = { id = \"run_id\" }");
+    let audience = |of: &str| format!("audience = \"{}{of}\"", site.url);
+    site.write("config/issuers/runners.toml", &runners.replace(&audience(""), &audience("/runner")));
     site.clock = Clock::system();
     site
 }
@@ -119,6 +122,10 @@ async fn successes(site: &Site, sentinels: &mut Sentinels) {
     let alert = [("authorization", &*format!("Bearer {WEBHOOK}")), ("content-type", "application/json")];
     let alert = api.send(Method::POST, "/v1/blocks/webhook/falco", &alert, "{\"repo\":\"acme/other\"}").await;
     alert.ok();
+    let actor = site.token_with(&json!({ "aud": format!("{}/runner", site.url) }));
+    let beside = [("tollgate-actor-token", actor.as_str())];
+    api.credentials_with(&site.token(), &json!({ "role": "deploy" }), &beside).await.ok();
+    sentinels.add_token("actor token", &actor);
     let exchanged = site.token();
     let oauth = api.exchange(&exchanged, &[("audience", "deploy")]).await.ok();
     for token in [&token, &exchanged] {

@@ -136,7 +136,7 @@ async fn i_12_other_kinds_of_subject_tokens_are_not_read() {
 }
 
 #[tokio::test]
-async fn an_actor_token_is_refused_and_never_ignored() {
+async fn an_actor_token_without_its_type_or_a_type_without_it_is_refused_and_never_ignored() {
     let site = Site::new(&[]).await;
     let app = site.start().await;
     let token = site.token();

@@ -10,7 +10,7 @@ use super::audience::Audience;
 use super::known::Known;
 use super::sharing::{self, Sharing};
 use super::source::is_pointer;
-use super::{endpoint, events, rule, spiffe};
+use super::{endpoint, events, rule, runner, spiffe};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
 use crate::config::{
@@ -89,6 +89,13 @@ pub(super) fn issuer(
         Some(field) => field.table(|r| events::events(r, max_age + skew)).flatten().map(Some),
         None => Some(None),
     };
+    let given = |name: &str| {
+        name == "subject" || reserved.contains(&name) || attributes.keys().any(|own| own.as_str() == name)
+    };
+    let runner = runner::of_issuer(r, given);
+    if let (Ok(Some(rules)), Some(Some(_))) = (&runner, &security_events) {
+        runner::check_events(r, rules);
+    }
 
     if let Some(url) = &url {
         check_url(r, url, insecure_loopback, known);
@@ -118,6 +125,7 @@ pub(super) fn issuer(
         max_age,
         skew,
         security_events: security_events?,
+        runner: runner.ok()?,
         ca_file,
         allow_networks,
         insecure_loopback,

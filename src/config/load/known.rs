@@ -23,6 +23,8 @@ pub(super) struct Known<'a> {
     pub(super) tables: BTreeMap<TableName, Option<Arc<TargetTable>>>,
     /// Names of all roles.
     pub(super) roles: BTreeSet<RoleName>,
+    /// True if some issuer vouches for runners, or is broken and might.
+    pub(super) proves_runners: bool,
     attributes: BTreeSet<String>,
     all_attributes: bool,
     /// Attribute that a platform numbers, and who gives it.
@@ -42,6 +44,7 @@ impl<'a> Known<'a> {
             targets: BTreeMap::new(),
             tables: BTreeMap::new(),
             roles: BTreeSet::new(),
+            proves_runners: false,
             attributes: BTreeSet::new(),
             all_attributes: false,
             numbered: BTreeMap::new(),
@@ -51,7 +54,9 @@ impl<'a> Known<'a> {
     /// Collects the attributes that identities can have.
     pub(super) fn learn_attributes(&mut self, issuers: &BTreeMap<IssuerName, Option<Arc<Issuer>>>) {
         self.all_attributes = issuers.values().all(Option::is_some);
-        for issuer in issuers.values().flatten() {
+        self.proves_runners =
+            issuers.values().any(|issuer| issuer.as_ref().is_none_or(|issuer| issuer.runner.is_some()));
+        for issuer in issuers.values().flatten().filter(|issuer| issuer.vouches_for_identities()) {
             let extra = issuer.own_attributes().map(ToString::to_string);
             let profile = issuer.profile.attributes().iter().map(|name| (*name).to_owned());
             self.attributes.extend(profile.chain(extra));

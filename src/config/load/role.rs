@@ -7,6 +7,7 @@ use super::declared;
 use super::known::{self, Known, SourceName, TableName};
 use super::life;
 use super::provider::{self, LoginRoles};
+use super::runner;
 use super::scope;
 use super::settings::MOST;
 use crate::config::reader::{Field, Reader};
@@ -85,6 +86,7 @@ pub(super) fn role(
 
     let ttl = r.section("ttl", "{ default = \"15m\", max = \"1h\" }", ttl).flatten();
     let lease = life::terms(r, ttl.as_ref());
+    let runner = runner::terms(r, known.proves_runners);
     let policies = policies(r);
     let declared = r.map("declared", "a table, such as [declared.ticket]", |key, field| {
         declared::key(key, &field, known)
@@ -116,6 +118,7 @@ pub(super) fn role(
         default_scopes,
         ttl: ttl?,
         lease,
+        runner,
         policies,
         possession_required: possession.unwrap_or(false),
         declared,

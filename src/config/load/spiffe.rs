@@ -1,5 +1,6 @@
 //! `issuers/*.toml` of a SPIFFE trust domain: `profile = "spiffe"`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use url::Url;
@@ -7,11 +8,13 @@ use url::Url;
 use super::audience::Audience;
 use super::issuer::{Taken, possession, require, tenant, times, trust_word};
 use super::known::Known;
-use super::{Around, bundle, endpoint, rule};
+use super::{Around, bundle, endpoint, rule, runner};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
-use crate::config::{Algorithm, BundleSource, EndpointServer, Issuer, KeySource, PathTemplate, Profile};
-use crate::domain::{IssuerName, IssuerUrl};
+use crate::config::{
+    Algorithm, AttributeRule, BundleSource, EndpointServer, Issuer, KeySource, PathTemplate, Profile,
+};
+use crate::domain::{AttributeName, IssuerName, IssuerUrl};
 
 /// What the specification allows (JWT-SVID, section 2.1) and Tollgate verifies.
 const ALGORITHMS: [Algorithm; 6] = [
@@ -48,11 +51,18 @@ pub(super) fn spiffe(
     let paths = paths(r);
     let require = require(r);
     let tenant = tenant(r, known.tenant.as_ref());
+    let of_paths: Vec<AttributeName> = paths.iter().flat_map(PathTemplate::attributes).cloned().collect();
     let profile = Profile::Spiffe { paths, trust: trust_word(r) };
-    let attributes = r.map("attributes", "a table, such as [attributes]", |name, field| {
-        rule::check_name(name, profile.attributes(), RESERVED_IDENTITY_KEYS, &field);
-        rule::rule(&field)
-    });
+    let attributes: BTreeMap<AttributeName, AttributeRule> =
+        r.map("attributes", "a table, such as [attributes]", |name, field| {
+            rule::check_name(name, profile.attributes(), RESERVED_IDENTITY_KEYS, &field);
+            rule::rule(&field)
+        });
+    let given = |name: &str| {
+        let mut own = attributes.keys().chain(&of_paths);
+        name == "subject" || profile.attributes().contains(&name) || own.any(|own| own.as_str() == name)
+    };
+    let runner = runner::of_issuer(r, given);
     let (replay, max_age, skew) = times(r);
     if require.is_empty() && !r.has("paths") {
         let message = "every workload of the trust domain is admitted";
@@ -83,6 +93,7 @@ pub(super) fn spiffe(
         max_age,
         skew,
         security_events: None,
+        runner: runner.ok()?,
         ca_file,
         allow_networks,
         insecure_loopback,

@@ -2,6 +2,7 @@
 
 mod issuers;
 mod roles;
+mod runners;
 mod settings;
 mod shipped;
 mod signing;

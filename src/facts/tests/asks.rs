@@ -175,11 +175,11 @@ async fn age_counts_from_issue_and_is_never_negative() {
     let decision = DecisionId::new(0, &[0; 10]);
     for (issued, age) in [(Duration::from_secs(20), 20), (Duration::ZERO, 0)] {
         let caller = caller("token", friday_night() - issued);
-        let facts = gatherer.gather(caller, &ask(), decision).await.unwrap();
+        let facts = gatherer.gather(caller, None, &ask(), decision).await.unwrap();
         assert_eq!(facts.input().identity.age_seconds, age);
     }
     let ahead = caller("token", friday_night() + Duration::from_secs(30));
-    let facts = gatherer.gather(ahead, &ask(), decision).await.unwrap();
+    let facts = gatherer.gather(ahead, None, &ask(), decision).await.unwrap();
     assert_eq!(facts.input().identity.age_seconds, 0);
 }
 

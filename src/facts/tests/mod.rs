@@ -97,7 +97,7 @@ fn gatherer(config: &Config) -> Gatherer {
 async fn gather(gatherer: &Gatherer, ask: &Ask) -> Result<Facts, Refusal> {
     let decision = DecisionId::new(0, &random_bytes().unwrap());
     let caller = caller("token", friday_night());
-    gatherer.gather(caller, ask, decision).await.map_err(|failed| {
+    gatherer.gather(caller, None, ask, decision).await.map_err(|failed| {
         assert_eq!(failed.caller.principal().as_str(), "github:repository:1234");
         failed.refusal
     })

@@ -3,6 +3,7 @@
 //! - `audience` names the role (`deploy/production`); or `resource` does, as `urn:tollgate:role:deploy/production`.
 //! - `ttl` asks for a lifetime (`30m`), `declared.<key>` declares a fact; both are extensions of ours. A declared
 //!   value has the type that the role's file gives its key.
+//! - `actor_token` shows the runner that the job executes on (section 2.1).
 //! - The header `Idempotency-Key` makes a retry safe.
 //! - Parameters that are not known are ignored (RFC 6749, section 3.2), but none may appear twice.
 
@@ -35,9 +36,9 @@ use crate::identity::Evidence;
 /// The one grant type.
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// Subject tokens that are read (RFC 8693, section 3). An access token is none: it says what one may do, not who one
-/// is.
-const SUBJECT_TOKEN_TYPES: [&str; 2] =
+/// Subject and actor tokens that are read (RFC 8693, section 3). An access token is none: it says what one may do, not
+/// who one is.
+const TOKEN_TYPES: [&str; 2] =
     ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
 
 /// Prefix of a role in `resource`, which must be an absolute URI (RFC 8707, section 2).
@@ -98,7 +99,7 @@ fn exchange<'a>(
     role_of: impl FnOnce(&RoleName) -> Option<&'a Role>,
 ) -> Result<Exchange, Refusal> {
     check_grant_type(&mut form)?;
-    check_actor(&mut form)?;
+    let actor = actor_token(&mut form)?;
     let token = subject_token(&mut form)?;
     let wanted = form.take("requested_token_type").map(|text| TokenKind::parse(&text)).transpose()?;
     let role = role_name(&mut form)?;
@@ -115,7 +116,7 @@ fn exchange<'a>(
         trace_parent: None,
         role,
     };
-    let evidence = evidence::of_token_request(url, parts, token)?;
+    let evidence = evidence::of_token_request(url, parts, token)?.beside(actor);
     Ok(Exchange { evidence, ask, wanted })
 }
 
@@ -129,21 +130,30 @@ fn check_grant_type(form: &mut Form) -> Result<(), Refusal> {
     }
 }
 
-/// An actor would change who is deciding; ignoring one would grant more, or to somebody else, than was asked.
-fn check_actor(form: &mut Form) -> Result<(), Refusal> {
-    match (form.take("actor_token"), form.take("actor_token_type")) {
-        (None, None) => Ok(()),
-        _ => Err(malformed("actor_token is not supported yet; leave it and actor_token_type out")),
+/// The runner's token. Its type is there with it, and never without (RFC 8693, section 2.1).
+fn actor_token(form: &mut Form) -> Result<Option<SecretString>, Refusal> {
+    let (token, kind) = (form.take("actor_token").map(SecretString::from), form.take("actor_token_type"));
+    match (token, kind) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(malformed("actor_token_type comes with an actor_token, and never without")),
+        (Some(token), kind) => {
+            check_type("actor_token_type", kind.as_deref())?;
+            bearer::check(&token)?;
+            Ok(Some(token))
+        }
     }
+}
+
+fn check_type(parameter: &str, kind: Option<&str>) -> Result<(), Refusal> {
+    if kind.is_some_and(|kind| TOKEN_TYPES.contains(&kind)) {
+        return Ok(());
+    }
+    Err(malformed(format!("{parameter} must be {}", TOKEN_TYPES.join(" or "))))
 }
 
 fn subject_token(form: &mut Form) -> Result<SecretString, Refusal> {
     let token = form.take("subject_token").map(SecretString::from);
-    let kind = form.take("subject_token_type");
-    if !kind.is_some_and(|kind| SUBJECT_TOKEN_TYPES.contains(&kind.as_str())) {
-        let known = SUBJECT_TOKEN_TYPES.join(" or ");
-        return Err(malformed(format!("subject_token_type must be {known}")));
-    }
+    check_type("subject_token_type", form.take("subject_token_type").as_deref())?;
     let token = token
         .ok_or_else(|| Refusal::new(Code::TokenMissing, "send the job's OIDC token as subject_token"))?;
     bearer::check(&token)?;

@@ -1,4 +1,4 @@
-//! `GET /v1/whoami`: who a token is, as Tollgate sees it, and which roles it may see.
+//! `GET /v1/whoami`: who a token is, as Tollgate sees it, where it runs if that is shown, and which roles it may see.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::http::answer::json;
 use crate::http::evidence;
 use crate::http::failure::Failure;
 use crate::http::observe::Noted;
+use crate::identity::Runner;
 
 /// Most roles in one answer; `roles_total` says how many there are.
 const MAX_ROLES: usize = 100;
@@ -36,8 +37,22 @@ struct WhoamiAnswer<'a> {
     bound: bool,
     expires_at: Timestamp,
     attributes: &'a BTreeMap<AttributeName, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner: Option<RunnerAnswer<'a>>,
     roles: Vec<RoleAnswer<'a>>,
     roles_total: usize,
+}
+
+/// The runner that was shown.
+#[derive(Serialize)]
+struct RunnerAnswer<'a> {
+    id: &'a str,
+    issuer: &'a IssuerName,
+    kind: &'static str,
+    principal: &'a PrincipalKey,
+    tenant: &'a TenantName,
+    #[serde(flatten)]
+    members: &'a BTreeMap<AttributeName, Value>,
 }
 
 /// A role that can be asked for.
@@ -73,8 +88,21 @@ fn answer(who: &Whoami) -> WhoamiAnswer<'_> {
         bound: caller.bound().is_some(),
         expires_at: caller.expires_at(),
         attributes: caller.attributes(),
+        runner: who.runner.as_ref().map(runner_answer),
         roles: who.roles.iter().take(MAX_ROLES).map(|role| role_answer(role)).collect(),
         roles_total: who.roles.len(),
+    }
+}
+
+fn runner_answer(runner: &Runner) -> RunnerAnswer<'_> {
+    let proof = runner.caller();
+    RunnerAnswer {
+        id: runner.id(),
+        issuer: proof.issuer(),
+        kind: proof.kind(),
+        principal: proof.principal(),
+        tenant: proof.tenant(),
+        members: runner.members(),
     }
 }
 
@@ -96,7 +124,7 @@ mod tests {
     fn shows_the_identity_and_not_its_claims() {
         let caller = identity::testing::caller("a.b.c", "2026-01-02T03:04:05Z".parse().unwrap());
         let roles = vec![Arc::new(facts::testing::role())];
-        let shown = serde_json::to_string_pretty(&answer(&Whoami { caller, roles })).unwrap();
+        let shown = serde_json::to_string_pretty(&answer(&Whoami { caller, runner: None, roles })).unwrap();
         insta::assert_snapshot!(shown);
     }
 
@@ -104,7 +132,7 @@ mod tests {
     fn s_07_bounds_the_list_of_roles() {
         let caller = identity::testing::caller("a.b.c", Timestamp::UNIX_EPOCH);
         let role = Arc::new(facts::testing::role());
-        let who = Whoami { caller, roles: std::iter::repeat_n(role, MAX_ROLES + 1).collect() };
+        let who = Whoami { caller, runner: None, roles: std::iter::repeat_n(role, MAX_ROLES + 1).collect() };
         assert_eq!(answer(&who).roles.len(), MAX_ROLES);
         assert_eq!(answer(&who).roles_total, MAX_ROLES + 1);
     }

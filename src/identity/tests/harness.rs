@@ -42,6 +42,7 @@ pub(in crate::identity) fn entry(name: &str) -> Issuer {
         max_age: Duration::from_mins(10),
         skew: Duration::from_secs(30),
         security_events: None,
+        runner: None,
         ca_file: None,
         allow_networks: Vec::new(),
         insecure_loopback: false,

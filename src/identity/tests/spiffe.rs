@@ -14,7 +14,7 @@ use super::svid::{
     Authority, WORKLOAD, authority, bundle, domain, intermediate, leaf, peer, svid_claims, uri,
 };
 use crate::clock::Clock;
-use crate::config::{AttributeRule, Issuer, Replay, Requirement};
+use crate::config::{AttributeRule, Issuer, Replay, Requirement, RunnerRules};
 use crate::domain::{Code, IssuerUrl, Scalar};
 use crate::identity::{Caller, Evidence, Identity};
 
@@ -120,6 +120,28 @@ async fn what_is_recorded_of_either_is_the_same_identity_later() {
         let refused = nobody.recall_insecure(caller.claims().as_ref().clone(), caller.token()).unwrap_err();
         assert_eq!(refused.code, Code::IssuerUnknown);
     }
+}
+
+#[tokio::test]
+async fn i_22_a_domain_of_runners_alone_is_nobody_by_either_svid_and_proves_them() {
+    let scene = Scene::with(|entry| {
+        let members = [("id".parse().unwrap(), "spiffe_id".parse().unwrap())].into();
+        entry.runner = Some(RunnerRules { identities: false, members });
+    });
+    let chain = [leaf(&scene.authority, |_| {})];
+    assert_eq!(scene.token(json!({})).await.unwrap_err(), Code::RunnerNotIdentity);
+    assert_eq!(scene.shown(&chain).await.unwrap_err(), Code::RunnerNotIdentity);
+    let job = scene.reloaded().authenticate(&peer(&chain).into()).await.unwrap();
+    let refused = scene.identity.recall_insecure(job.claims().as_ref().clone(), job.token()).unwrap_err();
+    assert_eq!(refused.code, Code::RunnerNotIdentity);
+
+    let actor = |changes: Value| scene.signer.token(&changed(svid_claims(), &changes)).into();
+    let runner = scene.identity.prove_runner(&actor(json!({})), &job).await.unwrap();
+    assert_eq!(runner.id(), WORKLOAD);
+    // It comes without a proof of its own, so that one which needs a proof is of no use.
+    let bound = json!({ "aud": [format!("{AUDIENCE}#jkt={}", "A".repeat(43))] });
+    let refused = scene.identity.prove_runner(&actor(bound), &job).await.unwrap_err();
+    assert_eq!(refused.code, Code::ProofMissing);
 }
 
 #[tokio::test]

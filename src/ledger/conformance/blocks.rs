@@ -26,7 +26,7 @@ async fn code(bench: &Bench, token: &str, key: Option<&str>) -> Option<Code> {
 
 fn refused_early(ledger: &Ledger, bench: &Bench) -> bool {
     let caller = crate::identity::testing::caller("token", bench.clock.now());
-    ledger.blocked(&caller, &"deploy".parse().unwrap()).is_some()
+    ledger.blocked(&caller, None, &"deploy".parse().unwrap()).is_some()
 }
 
 fn operates(ledger: &Ledger, bench: &Bench) -> bool {
@@ -138,6 +138,39 @@ pub(super) async fn c_15_decisions_without_keys_are_matched_by_their_input(bench
     let block = bench.block("runner:7", None).await;
     let (_, toll) = bench.ledger.toll_of_block(block, None).await.unwrap().unwrap();
     assert_eq!(toll.unknown, 1, "nothing says that it is not about what was erased");
+}
+
+pub(super) async fn c_15_a_block_stops_a_proved_runner_by_each_of_its_names_and_no_other(bench: Bench) {
+    let names = [
+        "runner:runner-7",
+        "runner:kubernetes:runners:serviceaccount:1",
+        "runner:https://cluster.example",
+        "issuer:https://cluster.example",
+    ];
+    for (n, subject) in names.into_iter().enumerate() {
+        let planned = bench.planned_on(&format!("on seven {n}"), &format!("of seven {n}"));
+        let auth = bench.ledger.authorise(planned).await.unwrap();
+        bench.ledger.lease(auth, bench.minted()).await.unwrap();
+        for other in
+            ["runner:runner-", "runner:unner-7", "runner:runner-77", "issuer:https://cluster.example/x"]
+        {
+            bench.block(other, Some(Duration::from_secs(30))).await;
+        }
+        assert!(bench.ledger.leases_to_end().await.unwrap().is_empty(), "before {subject}");
+        let block = bench.block(subject, None).await;
+        let waiting = bench.ledger.leases_to_end().await.unwrap();
+        assert_eq!(waiting.len(), 1, "{subject}");
+        let planned = bench.planned_on(&format!("stopped {n}"), &format!("of the stopped {n}"));
+        let (_, why) = bench.ledger.authorise(planned).await.unwrap_err();
+        assert_eq!(why.code, Code::Blocked, "{subject}");
+        let elsewhere = bench.planned(&format!("elsewhere {n}"), None);
+        bench.ledger.authorise(elsewhere).await.unwrap();
+        assert!(bench.ledger.lift_block(block, None, "a test".into()).await.unwrap());
+        for one in waiting {
+            bench.end(one.lease, EndHow::AtTarget).await;
+        }
+    }
+    assert!(bench.verify().await.is_sound());
 }
 
 pub(super) async fn a_block_is_over_when_it_is_lifted_or_expires(bench: Bench) {

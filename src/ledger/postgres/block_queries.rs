@@ -27,7 +27,7 @@ macro_rules! touched_of {
                  OR ($3 = 'role' AND d.role = $4) OR ($3 = 'issuer' AND k.issuer = $4)
                  OR ($3 = 'identity' AND k.issuer = $4 AND k.subject = $5)
                  OR ($3 = 'repository' AND (k.repository_id = $4 OR k.repository = $4))
-                 OR ($3 = 'runner' AND k.runner = $4)
+                 OR ($3 IN ('runner', 'issuer') AND $4 = ANY (string_to_array(k.runner, chr(10))))
                  OR (k.decision IS NULL AND $3 IN ('issuer', 'identity', 'repository', 'runner')))
              AND ($6::bytea IS NULL OR NOT EXISTS (
                  SELECT FROM block_effects e WHERE e.block = $6 AND e.subject = ",

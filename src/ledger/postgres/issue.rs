@@ -23,7 +23,7 @@ use crate::secret::Fingerprint;
 impl Apply for Authorise {
     fn needs(&self, needs: &mut Needs) {
         needs.also(Also::Blocks);
-        if let Some((token, _)) = &self.replay {
+        for (token, _) in &self.replay {
             needs.replay(token);
         }
         if let Some((proof, _)) = &self.proof {
@@ -47,20 +47,22 @@ impl Apply for Authorise {
             return Ok(Authorisation::IdempotencyConflict);
         }
         // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
-        if let Some((proof, expires)) = &self.proof
-            && !claim_token(&self.row, batch, proof, *expires, None)
-        {
-            return Ok(Authorisation::ProofReplayed);
+        if let Some((proof, expires)) = &self.proof {
+            if !is_free(batch, proof, None) {
+                return Ok(Authorisation::ProofReplayed);
+            }
+            claim(&self.row, batch, proof, *expires);
         }
-        if let Some((token, expires)) = &self.replay
-            && !claim_token(&self.row, batch, token, *expires, before.as_ref())
-        {
+        if !self.replay.iter().all(|(token, _)| is_free(batch, token, before.as_ref())) {
             return Ok(Authorisation::Replayed);
         }
         if let Some(lease) = self.renews
             && !goes_on(batch, lease)
         {
             return Ok(Authorisation::LeaseOver);
+        }
+        for (token, expires) in &self.replay {
+            claim(&self.row, batch, token, *expires);
         }
         insert_authorisation(&self.row, batch);
         if let Some(idempotency) = &self.idempotency {
@@ -74,23 +76,19 @@ impl Apply for Authorise {
     }
 }
 
-/// Takes the token for this role, or the proof, once. Only a retry of the very decision that took it may take it again.
-fn claim_token(
-    row: &DecisionRow,
-    batch: &mut Batch,
-    token: &Fingerprint,
-    expires: i64,
-    before: Option<&Before>,
-) -> bool {
+/// True if nobody took the token for this role, or the proof. Only a retry of the very decision that took a token may take
+/// it again.
+fn is_free(batch: &Batch, token: &Fingerprint, before: Option<&Before>) -> bool {
     let now = batch.now();
-    let free = batch.held.replay.get(token.as_bytes()).is_none_or(|claim| {
+    batch.held.replay.get(token.as_bytes()).is_none_or(|claim| {
         claim.expires <= now || before.is_some_and(|before| before.decision == claim.decision)
-    });
-    if free {
-        let (tenant, decision) = (row.tenant.clone(), *row.id.as_bytes());
-        batch.held.replay.put(*token.as_bytes(), Claim { tenant, decision, expires });
-    }
-    free
+    })
+}
+
+/// Takes the token for this role, or the proof.
+fn claim(row: &DecisionRow, batch: &mut Batch, token: &Fingerprint, expires: i64) {
+    let (tenant, decision) = (row.tenant.clone(), *row.id.as_bytes());
+    batch.held.replay.put(*token.as_bytes(), Claim { tenant, decision, expires });
 }
 
 fn insert_authorisation(row: &DecisionRow, batch: &mut Batch) {

@@ -54,7 +54,7 @@ impl Known {
 
     /// The block that stops these subjects of `tenant`.
     pub(super) fn stopping(&self, tenant: &str, subjects: &Subjects, now: i64) -> Option<Stopping> {
-        let rows = subjects.0.iter().flatten().filter_map(|subject| self.by_subject.get(subject)).flatten();
+        let rows = subjects.0.iter().filter_map(|subject| self.by_subject.get(subject)).flatten();
         let mut rows = rows.filter(|block| block.tenant.is_empty() || block.tenant == tenant);
         let BlockRow { id, subject, reason, .. } = rows.find(|block| is_in_force(block, now))?;
         Some(Stopping { block: *id, subject: subject.clone(), reason: reason.clone() })

@@ -39,9 +39,9 @@ const INPUT: &str = "k.decision IS NULL,
 const MATCHES: &str = "(?2 = '' OR d.tenant = ?2) AND (
     ?3 = 'everything' OR (?3 = 'tenant' AND d.tenant = ?4) OR (?3 = 'principal' AND d.principal = ?4)
     OR (?3 = 'role' AND d.role = ?4) OR (?3 = 'issuer' AND k.issuer = ?4)
+    OR (?3 IN ('runner', 'issuer') AND instr(char(10) || k.runner || char(10), char(10) || ?4 || char(10)) > 0)
     OR (?3 = 'identity' AND k.issuer = ?4 AND k.subject = ?5)
     OR (?3 = 'repository' AND (k.repository_id = ?4 OR k.repository = ?4))
-    OR (?3 = 'runner' AND k.runner = ?4)
     OR (k.decision IS NULL AND ?3 IN ('issuer', 'identity', 'repository', 'runner')))
     AND (?6 IS NULL OR NOT EXISTS (SELECT 1 FROM block_effects e WHERE e.subject = s.id AND e.block = ?6))";
 

@@ -1,6 +1,6 @@
 //! Blocks: set, lifted, and what they stop. What a block matches is marked in the transaction that sets it.
 
-use rusqlite::{OptionalExtension, Row, ToSql, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::Apply;
 use super::batch::{Batch, Entry};
@@ -25,15 +25,15 @@ pub(super) fn stopping(
         return Ok(None);
     }
     let now = batch.now();
-    let subjects = subjects.0.iter().map(|subject| subject as &dyn ToSql);
-    let values = subjects.chain([&tenant as &dyn ToSql, &now]);
+    // Texts can always be written as JSON.
+    let subjects = serde_json::to_string(&subjects.0).unwrap_or_default();
     batch
         .sql(
             "SELECT id, subject, reason FROM blocks
-             WHERE lifted_at IS NULL AND subject IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                 AND (tenant = '' OR tenant = ?10) AND (expires_at IS NULL OR expires_at > ?11) LIMIT 1",
+             WHERE lifted_at IS NULL AND subject IN (SELECT value FROM json_each(?1))
+                 AND (tenant = '' OR tenant = ?2) AND (expires_at IS NULL OR expires_at > ?3) LIMIT 1",
         )?
-        .query_row(params_from_iter(values), |row| {
+        .query_row(params![subjects, tenant, now], |row| {
             Ok(Stopping {
                 block: BlockId::from_bytes(row.get(0)?),
                 subject: row.get(1)?,

@@ -31,20 +31,24 @@ impl Apply for Authorise {
             return Ok(Authorisation::IdempotencyConflict);
         }
         // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
-        if let Some((proof, expires)) = &self.proof
-            && !self.claim_token(batch, proof, *expires, None)?
-        {
-            return Ok(Authorisation::ProofReplayed);
+        if let Some((proof, expires)) = &self.proof {
+            if !is_free(batch, proof, None)? {
+                return Ok(Authorisation::ProofReplayed);
+            }
+            self.claim(batch, proof, *expires)?;
         }
-        if let Some((token, expires)) = &self.replay
-            && !self.claim_token(batch, token, *expires, before.as_ref())?
-        {
-            return Ok(Authorisation::Replayed);
+        for (token, _) in &self.replay {
+            if !is_free(batch, token, before.as_ref())? {
+                return Ok(Authorisation::Replayed);
+            }
         }
         if let Some(lease) = self.renews
             && !super::renewals::goes_on(batch, lease)?
         {
             return Ok(Authorisation::LeaseOver);
+        }
+        for (token, expires) in &self.replay {
+            self.claim(batch, token, *expires)?;
         }
         self.insert(batch)?;
         if let Some(idempotency) = &self.idempotency {
@@ -59,30 +63,12 @@ impl Apply for Authorise {
 }
 
 impl Authorise {
-    /// Takes the token for this role, or the proof, once. Only a retry of the very decision that took it may take it again.
-    fn claim_token(
-        &self,
-        batch: &Batch<'_>,
-        token: &Fingerprint,
-        expires: i64,
-        before: Option<&Attempt>,
-    ) -> rusqlite::Result<bool> {
-        let claimed = batch
-            .sql(
-                "INSERT INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (key) DO UPDATE
-                    SET tenant = excluded.tenant, decision = excluded.decision, expires = excluded.expires
-                    WHERE replay.expires <= ?5 OR replay.decision = ?6",
-            )?
-            .execute(params![
-                token.as_bytes(),
-                self.row.tenant,
-                self.row.id.as_bytes(),
-                expires,
-                batch.now(),
-                before.map(|before| before.decision),
-            ])?;
-        Ok(claimed == 1)
+    /// Takes the token for this role, or the proof.
+    fn claim(&self, batch: &Batch<'_>, token: &Fingerprint, expires: i64) -> rusqlite::Result<()> {
+        batch
+            .sql("INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
+        Ok(())
     }
 
     fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
@@ -120,6 +106,17 @@ impl Authorise {
             ])?;
         Ok(())
     }
+}
+
+/// True if nobody took the token for this role. Only a retry of the very decision that took it may take it again.
+fn is_free(batch: &Batch<'_>, token: &Fingerprint, before: Option<&Attempt>) -> rusqlite::Result<bool> {
+    let holder: Option<([u8; 16], i64)> = batch
+        .sql("SELECT decision, expires FROM replay WHERE key = ?1")?
+        .query_row([token.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(holder.is_none_or(|(decision, expires)| {
+        expires <= batch.now() || before.is_some_and(|before| before.decision == decision)
+    }))
 }
 
 /// The attempt that holds an idempotency key.

@@ -92,6 +92,7 @@ pub(in crate::policy) fn role(packages: &[&str]) -> Role {
     Role {
         budget: RoleBudget::Ordinary,
         per_minute: None,
+        runner: crate::config::RunnerTerms::default(),
         policies: packages.iter().map(|name| name.parse().unwrap()).collect(),
         possession_required: false,
         sources: vec!["commits".into()],

@@ -140,6 +140,21 @@ impl Issuer {
     }
 }
 
+/// Claims of a projected token of the pod `pod` of service account `runners`, issued by `issuer` at `now` for `audience`
+/// (Kubernetes documentation, "Managing Service Accounts").
+pub(crate) fn pod(issuer: &Issuer, audience: &str, now: i64, pod: &str) -> Value {
+    static UNIQUE: AtomicUsize = AtomicUsize::new(0);
+    json!({
+        "iss": issuer.url(), "aud": [audience], "sub": "system:serviceaccount:runners:runner",
+        "iat": now, "nbf": now, "exp": now + 3600,
+        "jti": UNIQUE.fetch_add(1, Ordering::SeqCst).to_string(),
+        "kubernetes.io": {
+            "namespace": "deploy", "serviceaccount": { "name": "runner", "uid": "0b6f3c1e-1" },
+            "pod": { "name": pod, "uid": format!("uid-of-{pod}") }, "node": { "name": "node-1", "uid": "n-1" },
+        },
+    })
+}
+
 fn sign_with(private: &EncodingKey, kid: &str, claims: &Value) -> String {
     sign_as("JWT", private, kid, claims)
 }

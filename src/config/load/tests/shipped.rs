@@ -29,7 +29,7 @@ fn shipped_files_load_without_a_word() {
             "vault/app-secrets",
         ]
     );
-    assert_eq!(config.issuers.len(), 4);
+    assert_eq!(config.issuers.len(), 5);
     assert!(config.issuers.values().all(|issuer| matches!(issuer.keys, KeySource::Discovery { .. })));
     assert_eq!(config.tables["repositories"].rows.len(), 2);
 }

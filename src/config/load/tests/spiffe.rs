@@ -56,6 +56,16 @@ fn a_domain_says_where_its_bundle_comes_from_and_how_its_paths_are_read() {
 }
 
 #[test]
+fn i_22_a_domain_vouches_for_runners_by_what_its_paths_give() {
+    let (_folder, path) = bundle(None);
+    let runner = "[runner]\nattributes = { id = \"spiffe_id\", pool = \"service_account\" }";
+    let config = domain(&format!("{{ file = \"{path}\" }}"), &format!("{PATHS}\n{runner}")).clean();
+    let issuer = &config.issuers["mesh"];
+    assert!(!issuer.vouches_for_identities());
+    assert_eq!(issuer.runner.as_ref().unwrap().members.len(), 2);
+}
+
+#[test]
 fn i_16_a_domain_that_admits_all_is_warned_of_and_a_broken_one_does_not_load() {
     let (_folder, path) = bundle(None);
     let file = format!("{{ file = \"{path}\" }}");

@@ -60,7 +60,7 @@ fn the_grant_type_is_exact() {
 
 #[test]
 fn i_12_takes_identity_tokens_only() {
-    assert!(read(&[("subject_token_type", SUBJECT_TOKEN_TYPES[1])]).is_ok());
+    assert!(read(&[("subject_token_type", TOKEN_TYPES[1])]).is_ok());
     for other in ["", "urn:ietf:params:oauth:token-type:access_token", "jwt"] {
         let refusal = refusal(&[("subject_token_type", other)]);
         assert_eq!(refusal.code, Code::RequestMalformed);
@@ -77,10 +77,18 @@ fn i_09_request_refuses_a_large_subject_token_by_its_size() {
 }
 
 #[test]
-fn an_actor_is_refused_and_not_ignored() {
-    for name in ["actor_token", "actor_token_type"] {
-        assert!(refusal(&[(name, "x")]).message.contains("actor_token is not supported yet"));
+fn an_actor_token_comes_with_its_type_and_never_without() {
+    let (token, kind) = (("actor_token", "d.e.f"), ("actor_token_type", TOKEN_TYPES[0]));
+    let actor = read(&[token, kind]).map(|exchange| exchange.evidence.actor.is_some());
+    assert!(actor.is_ok_and(|shown| shown));
+    assert!(read(&[]).is_ok_and(|exchange| exchange.evidence.actor.is_none()));
+    for wrong in
+        [&[token] as &[_], &[kind], &[token, ("actor_token_type", "jwt")], &[("actor_token", ""), kind]]
+    {
+        let refusal = refusal(wrong);
+        assert!(refusal.message.contains("actor_token"), "{}", refusal.message);
     }
+    assert_eq!(refusal(&[("actor_token", "a b"), kind]).code, Code::TokenMalformed);
 }
 
 #[test]

@@ -219,7 +219,7 @@ async fn c_15_a_block_stops_the_leases_of_every_server() {
     assert_eq!(two.ledger.leases_to_end().await.unwrap()[0].lease, lease.id());
     // Memory learns of it by the next look at the epoch, and refuses before anything is asked.
     let caller = crate::identity::testing::caller("token", two.clock.now());
-    let refused_early = || two.ledger.blocked(&caller, &"deploy".parse().unwrap()).is_some();
+    let refused_early = || two.ledger.blocked(&caller, None, &"deploy".parse().unwrap()).is_some();
     assert!(!refused_early());
     two.ledger.upkeep().await;
     assert!(refused_early());
