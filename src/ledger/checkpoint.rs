@@ -4,6 +4,7 @@
 //! A checkpoint signs the heads that no start of a server has vouched for yet: of a store with one server that is its
 //! own, since the first record of each writer vouches for the last record of the writer before it.
 
+use std::io::{BufRead, Read};
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ use super::intent::StoreCheckpoint;
 use super::kind::HeadText;
 use super::{Ledger, LedgerError};
 use crate::signing::{CHECKPOINT_TYP, Keyring, Purpose};
+
+/// Longest line of a file of events, bytes.
+const MAX_LINE: u64 = 1024 * 1024;
 
 /// Numbers that are tried for a checkpoint.
 const TRIES: u32 = 4;
@@ -92,14 +96,36 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The checkpoints in `text`, compact JWSs: one alone, or those of an export of events, in its order. Events are lines as
-/// the events file or a sink has them, in either format.
-pub(super) fn find_all(text: &str) -> Vec<String> {
-    let bare = text.trim();
-    if bare.split('.').count() == 3 && !bare.contains(['{', ' ', '\n']) {
-        return vec![bare.to_owned()];
+/// The checkpoints in `text`, compact JWSs, in its order: bare ones, a line each, or those of an export of events, whose
+/// lines are as the events file or a sink has them, in either format. It is read line by line: such a file may be larger
+/// than memory.
+///
+/// # Errors
+/// [`LedgerError::Checkpoint`] if it cannot be read, or has a line that no file of events has.
+pub(super) fn each(text: &mut dyn BufRead) -> impl Iterator<Item = Result<String, LedgerError>> {
+    let mut lines = std::iter::from_fn(move || next_line(text).transpose());
+    std::iter::from_fn(move || {
+        lines.find_map(|line| line.map(|line| bare(&line).or_else(|| in_event(&line))).transpose())
+    })
+}
+
+fn next_line(text: &mut dyn BufRead) -> Result<Option<String>, LedgerError> {
+    let mut line = Vec::new();
+    let read = text.take(MAX_LINE).read_until(b'\n', &mut line);
+    let read = read.map_err(|error| LedgerError::Checkpoint(format!("it cannot be read: {error}")))?;
+    if read as u64 == MAX_LINE && !line.ends_with(b"\n") {
+        return Err(LedgerError::Checkpoint(
+            "it has a line of more than 1 MiB, and is no file of events".to_owned(),
+        ));
     }
-    text.lines().filter_map(in_event).collect()
+    Ok((read > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
+}
+
+/// The line itself, if it is a compact JWS.
+fn bare(line: &str) -> Option<String> {
+    let line = line.trim();
+    let is_jws = line.split('.').count() == 3 && !line.contains(['{', ' ']);
+    is_jws.then(|| line.to_owned())
 }
 
 /// The checkpoint that a line of events is about. A seal has a JWS too, and is none.
@@ -159,13 +185,25 @@ fn verified<T: DeserializeOwned>(jws: &str, key: &str) -> Result<T, Box<dyn std:
 mod tests {
     use super::*;
 
+    fn found(text: &str) -> Vec<String> {
+        each(&mut text.as_bytes()).collect::<Result<_, _>>().unwrap()
+    }
+
     #[test]
     fn finds_every_checkpoint_among_events_of_either_format() {
-        assert_eq!(find_all(" a.b.c\n"), ["a.b.c"]);
+        assert_eq!(found(" a.b.c\n"), ["a.b.c"]);
+        assert_eq!(found("a.b.c\nd.e.f"), ["a.b.c", "d.e.f"]);
         let lines = "{\"kind\":\"checkpoint\",\"jws\":\"a.b.c\"}\n{\"kind\":\"leased\"}\n\
                      {\"kind\":\"sealed\",\"jws\":\"x.y.z\"}\n\
                      {\"metadata\":{\"event_code\":\"checkpoint\"},\"unmapped\":{\"jws\":\"d.e.f\"}}\n";
-        assert_eq!(find_all(lines), ["a.b.c", "d.e.f"]);
-        assert!(find_all("nothing").is_empty());
+        assert_eq!(found(lines), ["a.b.c", "d.e.f"]);
+        assert!(found("nothing").is_empty());
+    }
+
+    #[test]
+    fn s_07_a_line_without_end_is_refused_and_not_kept() {
+        let mut endless = std::io::BufReader::new(std::io::repeat(b'x'));
+        let [first] = [each(&mut endless).next()];
+        assert!(matches!(first, Some(Err(LedgerError::Checkpoint(_)))));
     }
 }

@@ -4,6 +4,8 @@ mod blocks;
 mod lists;
 mod retention;
 
+use std::io::BufRead;
+
 use super::error::LedgerError;
 use super::explained::{DecisionRecord, Stored};
 use super::rows::LeaseRow;
@@ -72,17 +74,18 @@ impl Reader {
         }
     }
 
-    /// Recomputes every chain. `checkpoint` is one kept elsewhere: a compact JWS, or the line of events that holds it.
+    /// Recomputes every chain. `kept` are the checkpoints kept elsewhere: compact JWSs, a line each, or the lines of
+    /// events that hold them.
     ///
     /// Blocks for as long as it takes: seconds for a million records. A database is read once, in one
     /// snapshot, into a private temporary file that takes as much room as the ledger does.
     ///
     /// # Errors
-    /// The store cannot be read, or `checkpoint` is none. What verification finds is in the report.
-    pub fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
+    /// The store cannot be read, or `kept` holds no checkpoint. What verification finds is in the report.
+    pub fn verify(&self, kept: Option<&mut dyn BufRead>) -> Result<Report, LedgerError> {
         match &self.0 {
-            Kind::Sqlite(reader) => reader.verify(checkpoint),
-            Kind::Postgres(reader) => reader.verify(checkpoint),
+            Kind::Sqlite(reader) => reader.verify(kept),
+            Kind::Postgres(reader) => reader.verify(kept),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `tollgate audit verify`: proof that the record is whole.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,10 +35,10 @@ pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<Exit
         Some(file) => StorePlace::Sqlite(file),
         None => source.checked()?.config.settings.store.place,
     };
-    let checkpoint = checkpoint.map(|file| read(&file)).transpose()?;
+    let mut kept = checkpoint.map(|file| open(&file)).transpose()?;
     let verifying = tokio::task::spawn_blocking(move || {
         let reader = Reader::open(&store)?;
-        reader.verify(checkpoint.as_deref().map(str::trim))
+        reader.verify(kept.as_mut().map(|file| file as &mut dyn BufRead))
     });
     let report = verifying
         .await
@@ -50,8 +52,9 @@ pub(in crate::cli) async fn run(args: VerifyArgs, output: Output) -> Result<Exit
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file)
+fn open(file: &Path) -> Result<BufReader<File>, Failure> {
+    File::open(file)
+        .map(BufReader::new)
         .map_err(|error| Failure::new(Status::Failed, format!("{}: {error}", file.display())))
 }
 

@@ -5,6 +5,7 @@ mod lists;
 mod retention;
 
 use std::future::Future;
+use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -210,12 +211,12 @@ impl Reader {
     /// Recomputes every chain; see [`Reader::verify`](crate::ledger::Reader::verify).
     ///
     /// # Errors
-    /// The store cannot be read, or `checkpoint` is none.
-    pub(in crate::ledger) fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
+    /// The store cannot be read, or `kept` holds no checkpoint.
+    pub(in crate::ledger) fn verify(&self, kept: Option<&mut dyn BufRead>) -> Result<Report, LedgerError> {
         let folder = tempfile::tempdir().map_err(LedgerError::Snapshot)?;
         let file = folder.path().join("snapshot.db");
         let options = self.0.options.clone();
         let copied = self.0.background.wait(async move { copy::snapshot(&options, &file).await })?;
-        verify::verify(&copied, checkpoint)
+        verify::verify(&copied, kept)
     }
 }

@@ -1,5 +1,6 @@
 //! Reading: a few read-only connections, never more, each used by one reader at a time.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,10 +41,10 @@ impl Reader {
     /// Recomputes every chain; see [`Reader::verify`](crate::ledger::Reader::verify).
     ///
     /// # Errors
-    /// The store cannot be read, or `checkpoint` is none.
-    pub(in crate::ledger) fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
+    /// The store cannot be read, or `kept` holds no checkpoint.
+    pub(in crate::ledger) fn verify(&self, kept: Option<&mut dyn BufRead>) -> Result<Report, LedgerError> {
         // It reads all there is, so that a connection with SQLite's usual cache is worth having.
-        verify::verify(&open::read_only(&self.0.path)?, checkpoint)
+        verify::verify(&open::read_only(&self.0.path)?, kept)
     }
 
     /// Runs `read` on an idle connection.

@@ -33,7 +33,7 @@ async fn every_record_is_a_line_after_it_is_durable_and_checkpoints_are_lines_to
     assert_eq!(of("authorised")["result"], "allow");
     assert_eq!(of("leased")["lease"], *id);
     assert_eq!(of("leased")["at"], noon().to_string());
-    assert_eq!(crate::ledger::checkpoint::find_all(&text).len(), 1);
+    assert_eq!(crate::ledger::checkpoint::each(&mut text.as_bytes()).count(), 1);
     let first: Vec<_> =
         lines.iter().filter(|line| line["writer"] == 1).map(|line| line["seq"].as_u64()).collect();
     assert_eq!(first, (1..=report.records).map(Some).collect::<Vec<_>>());

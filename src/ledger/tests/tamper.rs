@@ -53,7 +53,7 @@ impl Scene {
 
 fn verify_both(path: &Path, checkpoint: &str) -> [Report; 2] {
     let reader = Reader::open(&StorePlace::Sqlite(path.to_owned())).unwrap();
-    [reader.verify(None).unwrap(), reader.verify(Some(checkpoint)).unwrap()]
+    [reader.verify(None).unwrap(), reader.verify(Some(&mut checkpoint.as_bytes())).unwrap()]
 }
 
 /// Something of everything.
@@ -286,7 +286,7 @@ async fn s_11_a_rolled_back_store_is_found_by_the_checkpoint_kept_elsewhere() {
     assert!(with.findings.iter().any(|f| f.kind == FindingKind::CutOrRolledBack), "{:?}", with.findings);
     let reader = Reader::open(&scene.bench.settings.place).unwrap();
     let line = format!("{{\"kind\":\"checkpoint\",\"jws\":\"{}\"}}\n", newest.jws);
-    let report = reader.verify(Some(&line)).unwrap();
+    let report = reader.verify(Some(&mut line.as_bytes())).unwrap();
     assert!(report.is_sound() && report.unproven_since.is_none(), "{:?}", report.findings);
 }
 
@@ -315,9 +315,9 @@ async fn s_11_checkpoints_that_are_deleted_forged_or_foreign_are_found() {
 
     let other = Scene::new().await;
     let reader = Reader::open(&scene.bench.settings.place).unwrap();
-    let foreign = reader.verify(Some(&other.checkpoints[1])).unwrap();
+    let foreign = reader.verify(Some(&mut other.checkpoints[1].as_bytes())).unwrap();
     assert!(foreign.findings.iter().any(|f| f.kind == FindingKind::Signature), "{:?}", foreign.findings);
-    assert!(reader.verify(Some("no checkpoint at all")).is_err());
+    assert!(reader.verify(Some(&mut "no checkpoint at all".as_bytes())).is_err());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod rows;
 mod seals;
 
 use std::fmt;
+use std::io::BufRead;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -145,14 +146,14 @@ impl Report {
     }
 }
 
-/// Verifies the store; `checkpoint` is one kept elsewhere.
-pub(super) fn verify(connection: &Connection, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
+/// Verifies the store; `kept` are checkpoints kept elsewhere.
+pub(super) fn verify(connection: &Connection, kept: Option<&mut dyn BufRead>) -> Result<Report, LedgerError> {
     // One snapshot for all queries: a running server goes on writing meanwhile.
     let snapshot = connection.unchecked_transaction()?;
     let mut report = Report::empty();
     let rows = rows::Rows::load(&snapshot, &mut report)?;
     let state = chains::verify(&snapshot, &rows, &mut report)?;
     orphans::verify(&snapshot, &rows, &state, &mut report)?;
-    proofs::verify(&snapshot, &state, checkpoint, &mut report)?;
+    proofs::verify(&snapshot, &state, kept, &mut report)?;
     Ok(report)
 }

@@ -1,6 +1,7 @@
 //! What says how long the chains must be: later writers, checkpoints in the store, and one kept elsewhere.
 
 use std::collections::{HashMap, HashSet};
+use std::io::BufRead;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -23,7 +24,7 @@ const NONE_FOUND: &str = "it holds none: take the events as `audit.file` or a si
 pub(super) fn verify(
     connection: &Connection,
     state: &State,
-    external: Option<&str>,
+    kept: Option<&mut dyn BufRead>,
     report: &mut Report,
 ) -> Result<(), LedgerError> {
     for (witness, head) in &state.witnessed {
@@ -35,15 +36,9 @@ pub(super) fn verify(
         .map(|key| key.public_jwk)
         .collect();
     let stored = stored_checkpoints(connection, state, &keys, report)?;
-    let proof = match external {
+    let proof = match kept {
         None => stored.map(|claims| (claims, false)),
-        Some(text) => {
-            let kept = checkpoint::find_all(text);
-            if kept.is_empty() {
-                return Err(LedgerError::Checkpoint(NONE_FOUND.to_owned()));
-            }
-            kept_elsewhere(connection, state, &kept, &keys, report)?.map(|claims| (claims, true))
-        }
+        Some(kept) => kept_elsewhere(connection, state, kept, &keys, report)?.map(|claims| (claims, true)),
     };
     report.proven = proof.as_ref().map(|(claims, kept_elsewhere)| Proven {
         checkpoint: claims.n,
@@ -96,13 +91,14 @@ fn stored_checkpoints(
 fn kept_elsewhere(
     connection: &Connection,
     state: &State,
-    kept: &[String],
+    kept: &mut dyn BufRead,
     keys: &[String],
     report: &mut Report,
 ) -> Result<Option<Claims>, LedgerError> {
-    let (mut newest, mut told) = (None::<Claims>, HashSet::new());
-    for jws in kept {
-        let claims = match checkpoint::open(jws, keys) {
+    let (mut newest, mut told, mut is_empty) = (None::<Claims>, HashSet::new(), true);
+    for jws in checkpoint::each(kept) {
+        is_empty = false;
+        let claims = match checkpoint::open(&jws?, keys) {
             Ok(claims) => claims,
             // The key may be gone with a store that was rolled back to before it was made.
             Err(why) => {
@@ -116,7 +112,7 @@ fn kept_elsewhere(
             newest = Some(claims);
         }
     }
-    Ok(newest)
+    if is_empty { Err(LedgerError::Checkpoint(NONE_FOUND.to_owned())) } else { Ok(newest) }
 }
 
 /// Holds the chains against one checkpoint.

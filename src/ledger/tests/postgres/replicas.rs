@@ -350,7 +350,7 @@ async fn s_11_a_checkpoint_of_one_server_proves_the_chains_of_all() {
                DELETE FROM audit WHERE writer = 2 AND seq = (SELECT max(seq) FROM audit WHERE writer = 2)";
     server.sql(one.database(), cut);
     let reader = one.ledger.store.reader().clone();
-    let verify = move || reader.verify(Some(&first.jws)).unwrap();
+    let verify = move || reader.verify(Some(&mut first.jws.as_bytes())).unwrap();
     let report = tokio::task::spawn_blocking(verify).await.unwrap();
     let found = |f: &crate::ledger::Finding| {
         f.kind == crate::ledger::FindingKind::CutOrRolledBack && f.writer == Some(2)

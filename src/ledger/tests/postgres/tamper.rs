@@ -54,8 +54,8 @@ impl Scene {
     /// What verification says after `change`, alone and against the newest checkpoint; none if it changed nothing.
     fn after(&self, change: &str) -> Option<[Report; 2]> {
         let changed = server().psql(&self.database, &format!("{RESTORE} {change}"));
-        let newest = Some(self.newest.as_str());
-        let verify = || [self.reader.verify(None).unwrap(), self.reader.verify(newest).unwrap()];
+        let mut newest = self.newest.as_bytes();
+        let verify = || [self.reader.verify(None).unwrap(), self.reader.verify(Some(&mut newest)).unwrap()];
         changed.status.success().then(verify)
     }
 
