@@ -6,13 +6,15 @@
 //!
 //! `cargo bench -- NAME` measures something else: `stores` exchanges on SQLite and on PostgreSQL, with one replica and two;
 //! `leases` the memory of ten thousand live leases; `verify` a million records on both stores; `neighbours` what a dead
-//! target or sink does to the others; `memory` 200,000 exchanges; `roles` instructions with 10 and with 10,000 roles, under
+//! target or sink does to the others; `spiffe` handshakes, certificates and proofs; `memory` 200,000 exchanges; `roles` instructions with 10 and with 10,000 roles, under
 //! valgrind. `--json` prints data instead of a table.
 
 mod commits;
 mod cpu;
+mod domain;
 mod exchanges;
 mod floor;
+mod handshakes;
 mod leases;
 mod load;
 mod memory;
@@ -26,11 +28,13 @@ mod neighbours;
 #[path = "../../tests/it/harness/parts/postgres.rs"]
 mod postgres;
 mod process;
+mod proofs;
 mod ready;
 mod report;
 mod roles;
 mod signer;
 mod site;
+mod spiffe;
 mod steps;
 mod stores;
 mod verify;
@@ -84,6 +88,8 @@ enum What {
     Verify,
     /// Exchange beside a target and beside a sink that never answer.
     Neighbours,
+    /// Make connections and exchanges with X.509-SVIDs and with proofs, beside tokens.
+    Spiffe,
     /// Look at resident memory over 200,000 exchanges.
     Memory,
     /// Count instructions per exchange with 10 and with 10,000 roles; needs valgrind.
@@ -114,6 +120,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         Some(What::Leases) => show(json, &measuring()?.block_on(leases::measure())?),
         Some(What::Verify) => show(json, &measuring()?.block_on(verify::measure())?),
         Some(What::Neighbours) => show(json, &measuring()?.block_on(neighbours::measure())?),
+        Some(What::Spiffe) => show(json, &measuring()?.block_on(spiffe::measure())?),
         Some(What::Memory) => show(json, &measuring()?.block_on(memory())?),
         Some(What::Roles) => show(json, &measuring()?.block_on(roles())?),
         Some(What::ServeFloor) => tokio::runtime::Runtime::new()?.block_on(floor::serve()),
