@@ -1,7 +1,10 @@
 //! A SPIFFE trust domain with workloads, and a server of it that ends TLS itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
@@ -9,10 +12,12 @@ use rcgen::{
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::PrivateKeyDer;
+use serde_json::{Value, json};
 use tokio_rustls::TlsConnector;
 use tollgate::clock::Clock;
 
 use crate::Fallible;
+use crate::signer::Signer;
 use crate::site::Site;
 
 /// Its name.
@@ -46,6 +51,21 @@ impl Domain {
     /// The bundle that [`Self::serve_by`] leaves beside the configuration.
     pub(crate) const FILE: &str = "{ file = \"../bundle.pem\" }";
 
+    /// What an agent serves of this trust domain to Tollgate, as the tests' part takes it, with the authority of `another` too.
+    pub(crate) fn state(&self, another: Option<&Self>) -> Fallible<Value> {
+        let id = format!("spiffe://{NAME}/tollgate");
+        let (certificate, key) = self.certify(SanType::URI(id.as_str().try_into()?))?;
+        let mut bundle = self.0.der().to_vec();
+        bundle.extend(another.into_iter().flat_map(|another| another.0.der().iter()));
+        let (chain, key) = (STANDARD.encode(certificate.der()), STANDARD.encode(key.serialize_der()));
+        let Value::Object(mut jwk) = Signer::ec()?.jwk()? else { return Err("no JWK".into()) };
+        jwk.insert("use".to_owned(), "jwt-svid".into());
+        Ok(json!({
+            "x509": [{ "id": id, "chain": chain, "key": key, "bundle": STANDARD.encode(bundle) }],
+            "jwt_bundles": { format!("spiffe://{NAME}"): { "keys": [jwk] } },
+        }))
+    }
+
     /// Clients that show no certificate.
     pub(crate) fn stranger(&self) -> Fallible<TlsConnector> {
         self.client(None, Resumption::disabled())
@@ -75,18 +95,17 @@ impl Domain {
         Ok(TlsConnector::from(Arc::new(config)))
     }
 
-    /// A leaf of P-256 for a day or two.
+    /// A leaf of P-256, for a day.
     fn certify(&self, name: SanType) -> Fallible<(rcgen::Certificate, KeyPair)> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::ExplicitNoCa;
         params.subject_alt_names = vec![name];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let today = Clock::system().now().to_zoned(jiff::tz::TimeZone::UTC).date();
-        let day = |date: jiff::civil::Date| {
-            let part = |number: i8| u8::try_from(number).unwrap_or(1);
-            date_time_ymd(date.year().into(), part(date.month()), part(date.day()))
-        };
-        (params.not_before, params.not_after) = (day(today.yesterday()?), day(today.tomorrow()?.tomorrow()?));
+        let now =
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(Clock::system().now().as_second().try_into()?);
+        (params.not_before, params.not_after) =
+            (now - Duration::from_mins(1), now + Duration::from_hours(24));
         Ok((params.signed_by(&key, &self.0)?, key))
     }
 }

@@ -9,6 +9,7 @@
 //! target or sink does to the others; `spiffe` handshakes, certificates and proofs; `memory` 200,000 exchanges; `roles` instructions with 10 and with 10,000 roles, under
 //! valgrind. `--json` prints data instead of a table.
 
+mod agent;
 mod commits;
 mod cpu;
 mod domain;
@@ -37,6 +38,7 @@ mod site;
 mod spiffe;
 mod steps;
 mod stores;
+mod updates;
 mod verify;
 
 use std::fmt::Display;
@@ -56,7 +58,8 @@ use site::Site;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Any failure ends the run: half a benchmark is none.
-type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Fallible<T> = Result<T, Error>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Roles, connections, and how many exchanges they make. The shipped role asks three packages, `plain` asks two small ones.
 const LOADS: [(&str, usize, usize); 4] =
@@ -88,7 +91,7 @@ enum What {
     Verify,
     /// Exchange beside a target and beside a sink that never answer.
     Neighbours,
-    /// Make connections and exchanges with X.509-SVIDs and with proofs, beside tokens.
+    /// Exchange with X.509-SVIDs and with proofs, beside tokens, and while bundles change; needs `tests/run` to have been run.
     Spiffe,
     /// Look at resident memory over 200,000 exchanges.
     Memory,

@@ -1,7 +1,7 @@
 //! What certificates and proofs cost beside plain tokens: `cargo bench -- spiffe`.
 //!
-//! Two servers of one configuration, one of which ends TLS itself, take turns in the ways to show who one is; and so
-//! many connections are made, resumed and kept with an X.509-SVID.
+//! Connections are made, resumed and kept with an X.509-SVID; two servers of one configuration, one of which ends TLS itself,
+//! take turns in the ways to show who one is; and one server's bundle stays, and changes, in turns.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::process::Server;
 use crate::report::median;
 use crate::signer::Signer;
 use crate::site::Site;
-use crate::{Fallible, cpu, handshakes, load, proofs};
+use crate::updates::{Latencies, Updates};
+use crate::{Fallible, cpu, handshakes, load, proofs, updates};
 
 /// Times that every way has its turn; the median of its rounds counts.
 const ROUNDS: usize = 7;
@@ -32,6 +33,7 @@ const ROLE: &str = "open";
 pub(crate) struct Spiffe {
     handshakes: Vec<Handshakes>,
     exchanges: Vec<Exchanges>,
+    updates: Updates,
 }
 
 /// Exchanges over kept connections in one way.
@@ -89,7 +91,7 @@ pub(crate) async fn measure() -> Fallible<Spiffe> {
     let exchanges = ways.into_iter().map(Turns::found).collect();
     plain.server.stop()?;
     encrypted.server.stop()?;
-    Ok(Spiffe { handshakes, exchanges })
+    Ok(Spiffe { handshakes, exchanges, updates: updates::measure(&issuer).await? })
 }
 
 impl Place {
@@ -180,6 +182,15 @@ impl fmt::Display for Spiffe {
                 cpu_micros - first
             )?;
         }
-        Ok(())
+        let Updates { target, ratio, still, moving } = &self.updates;
+        writeln!(f, "\nan X.509-SVID by mTLS, while its bundle is streamed")?;
+        for latencies in [still, moving] {
+            let Latencies { updates_per_second, p50_micros, p99_micros } = latencies;
+            writeln!(
+                f,
+                "{updates_per_second:>4.0} updates a second  p50 {p50_micros:>6.0} µs  p99 {p99_micros:>6.0} µs"
+            )?;
+        }
+        writeln!(f, "p99 with updates: {ratio:.2} times (aim: {target})")
     }
 }
