@@ -7,14 +7,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::Fallible;
 
 /// Longest head of an answer, bytes.
 const MAX_HEAD: usize = 8 * 1024;
+
+/// Where a connection leads, and what it shows there.
+#[derive(Clone)]
+pub(crate) struct To {
+    address: SocketAddr,
+    tls: Option<TlsConnector>,
+}
+
+impl From<SocketAddr> for To {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
+
+impl To {
+    /// By TLS, to a server whose certificate is for `localhost`.
+    pub(crate) const fn tls(address: SocketAddr, tls: TlsConnector) -> Self {
+        Self { address, tls: Some(tls) }
+    }
+}
+
+/// A stream of either kind.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// What a run of requests took.
 pub(crate) struct Run {
@@ -44,8 +72,13 @@ pub(crate) fn request(role: &str, token: &str) -> Vec<u8> {
 
 /// A request that sends `body`, which is JSON, to `path`.
 pub(crate) fn post(path: &str, bearer: &str, body: &str) -> Vec<u8> {
+    post_with(path, &format!("authorization: Bearer {bearer}\r\n"), body)
+}
+
+/// The same with `headers`, each with the end of its line.
+pub(crate) fn post_with(path: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {bearer}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -58,16 +91,12 @@ pub(crate) async fn send(
     connections: usize,
     requests: Arc<Vec<Vec<u8>>>,
 ) -> Fallible<Run> {
-    send_to(&[address], connections, requests).await
+    send_to(&[address.into()], connections, requests).await
 }
 
-/// The same to servers of which each gets its share of the connections.
-pub(crate) async fn send_to(
-    addresses: &[SocketAddr],
-    connections: usize,
-    requests: Arc<Vec<Vec<u8>>>,
-) -> Fallible<Run> {
-    let (took, mut latencies) = run(addresses, connections, requests, |_, latency| latency).await?;
+/// The same to places of which each gets its share of the connections.
+pub(crate) async fn send_to(places: &[To], connections: usize, requests: Arc<Vec<Vec<u8>>>) -> Fallible<Run> {
+    let (took, mut latencies) = run(places, connections, requests, |_, latency| latency).await?;
     latencies.sort_unstable();
     Ok(Run { took, latencies })
 }
@@ -78,12 +107,12 @@ pub(crate) async fn bodies(
     connections: usize,
     requests: Arc<Vec<Vec<u8>>>,
 ) -> Fallible<Vec<Vec<u8>>> {
-    Ok(run(&[address], connections, requests, |body, _| body.to_vec()).await?.1)
+    Ok(run(&[address.into()], connections, requests, |body, _| body.to_vec()).await?.1)
 }
 
 /// Sends every request once, and keeps of each answer what `keep` makes of its body and its latency.
 async fn run<T: Send + 'static>(
-    addresses: &[SocketAddr],
+    places: &[To],
     connections: usize,
     requests: Arc<Vec<Vec<u8>>>,
     keep: fn(&[u8], Duration) -> T,
@@ -91,8 +120,8 @@ async fn run<T: Send + 'static>(
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     let mut opened = Vec::new();
-    for address in addresses.iter().cycle().take(connections) {
-        opened.push(Client::connect(*address).await?);
+    for place in places.iter().cycle().take(connections) {
+        opened.push(Client::connect(place).await?);
     }
     let began = Instant::now();
     for client in opened {
@@ -107,22 +136,43 @@ async fn run<T: Send + 'static>(
 
 /// The body that `path` answers with.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Fallible<String> {
-    let mut client = Client::connect(address).await?;
-    client.exchange(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").as_bytes()).await?;
+    let mut client = Client::connect(&address.into()).await?;
+    client.exchange(&getting(path)).await?;
     Ok(String::from_utf8(client.body)?)
 }
 
-struct Client {
-    stream: TcpStream,
+/// A request for `path`.
+pub(crate) fn getting(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").into_bytes()
+}
+
+/// One connection by TLS.
+pub(crate) async fn shake_hands(address: SocketAddr, tls: &TlsConnector) -> Fallible<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(tls.connect(ServerName::try_from("localhost")?, stream).await?)
+}
+
+/// A connection.
+pub(crate) struct Client {
+    stream: Box<dyn Wire>,
     buffer: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Fallible<Self> {
-        let stream = TcpStream::connect(address).await?;
+    async fn connect(to: &To) -> Fallible<Self> {
+        if let Some(tls) = &to.tls {
+            return Ok(Self::on(shake_hands(to.address, tls).await?));
+        }
+        let stream = TcpStream::connect(to.address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024), body: Vec::new() })
+        Ok(Self::on(stream))
+    }
+
+    /// On a stream that is open.
+    pub(crate) fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::with_capacity(16 * 1024), body: Vec::new() }
     }
 
     async fn send_all<T>(
@@ -141,8 +191,9 @@ impl Client {
     }
 
     /// Sends one request and reads its answer, which must be a success.
-    async fn exchange(&mut self, request: &[u8]) -> Fallible<()> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Fallible<()> {
         self.stream.write_all(request).await?;
+        self.stream.flush().await?;
         self.buffer.clear();
         let head = loop {
             if let Some(end) = end_of_head(&self.buffer) {

@@ -6,13 +6,16 @@
 //!
 //! `cargo bench -- NAME` measures something else: `stores` exchanges on SQLite and on PostgreSQL, with one replica and two;
 //! `leases` the memory of ten thousand live leases; `verify` a million records on both stores; `neighbours` what a dead
-//! target or sink does to the others; `memory` 200,000 exchanges; `roles` instructions with 10 and with 10,000 roles, under
+//! target or sink does to the others; `spiffe` handshakes, certificates and proofs; `memory` 200,000 exchanges; `roles` instructions with 10 and with 10,000 roles, under
 //! valgrind. `--json` prints data instead of a table.
 
+mod agent;
 mod commits;
 mod cpu;
+mod domain;
 mod exchanges;
 mod floor;
+mod handshakes;
 mod leases;
 mod load;
 mod memory;
@@ -26,13 +29,16 @@ mod neighbours;
 #[path = "../../tests/it/harness/parts/postgres.rs"]
 mod postgres;
 mod process;
+mod proofs;
 mod ready;
 mod report;
 mod roles;
 mod signer;
 mod site;
+mod spiffe;
 mod steps;
 mod stores;
+mod updates;
 mod verify;
 
 use std::fmt::Display;
@@ -52,7 +58,8 @@ use site::Site;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Any failure ends the run: half a benchmark is none.
-type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Fallible<T> = Result<T, Error>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Roles, connections, and how many exchanges they make. The shipped role asks three packages, `plain` asks two small ones.
 const LOADS: [(&str, usize, usize); 4] =
@@ -84,6 +91,8 @@ enum What {
     Verify,
     /// Exchange beside a target and beside a sink that never answer.
     Neighbours,
+    /// Exchange with X.509-SVIDs and with proofs, beside tokens, and while bundles change; needs `tests/run` to have been run.
+    Spiffe,
     /// Look at resident memory over 200,000 exchanges.
     Memory,
     /// Count instructions per exchange with 10 and with 10,000 roles; needs valgrind.
@@ -114,6 +123,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         Some(What::Leases) => show(json, &measuring()?.block_on(leases::measure())?),
         Some(What::Verify) => show(json, &measuring()?.block_on(verify::measure())?),
         Some(What::Neighbours) => show(json, &measuring()?.block_on(neighbours::measure())?),
+        Some(What::Spiffe) => show(json, &measuring()?.block_on(spiffe::measure())?),
         Some(What::Memory) => show(json, &measuring()?.block_on(memory())?),
         Some(What::Roles) => show(json, &measuring()?.block_on(roles())?),
         Some(What::ServeFloor) => tokio::runtime::Runtime::new()?.block_on(floor::serve()),

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tollgate::telemetry::names::IN_FLIGHT;
 
 use crate::process::Server;
+use crate::report::median;
 use crate::signer::Signer;
 use crate::site::Site;
 use crate::{Fallible, load};
@@ -122,13 +123,6 @@ impl Running {
         let ratio = p99_micros / first.unwrap_or(p99_micros);
         Ok(Case { name: self.name, p50_micros, p99_micros, ratio, held: self.held })
     }
-}
-
-/// Of all but the first round, which brings the server to its usual pace.
-fn median(rounds: &[f64]) -> f64 {
-    let mut sorted = rounds.get(1..).unwrap_or_default().to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 /// Where every connection is accepted and nothing is ever answered, as long as the tasks run.

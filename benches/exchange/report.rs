@@ -234,6 +234,13 @@ const fn as_float(number: u64) -> f64 {
     number as f64
 }
 
+/// Of all but the first round, which brings the server to its usual pace.
+pub(crate) fn median(rounds: &[f64]) -> f64 {
+    let mut sorted = rounds.get(1..).unwrap_or_default().to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
 /// Megabytes, for people.
 pub(crate) fn mb(bytes: u64) -> String {
     format!("{:.1} MB", as_float(bytes) / 1e6)

@@ -57,9 +57,13 @@ impl Signer {
 
     /// `claims` as a signed JWT.
     pub(crate) fn sign(&self, claims: &Value) -> Fallible<String> {
-        let header = json!({ "alg": self.algorithm(), "kid": "bench", "typ": "JWT" });
+        self.sign_with(&json!({ "alg": self.algorithm(), "kid": "bench", "typ": "JWT" }), claims)
+    }
+
+    /// The same with another header, whose algorithm is this key's.
+    pub(crate) fn sign_with(&self, header: &Value, claims: &Value) -> Fallible<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(claims));
+        let signed = format!("{}.{}", part(header), part(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.signature(signed.as_bytes())?);
         Ok(format!("{signed}.{signature}"))
     }

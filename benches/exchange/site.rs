@@ -24,6 +24,10 @@ const REPOSITORIES: usize = 100;
 const PLAIN: &str = "package ci.plain\n\ndefault allow := false\n\nallow if {\n\tinput.operation == \"mint\"\n\
                      \tinput.identity.trust == \"trusted\"\n\tinput.context.branch == \"main\"\n}\n";
 
+/// The same for identities that know no branches.
+const OPEN: &str = "package ci.open\n\ndefault allow := false\n\nallow if {\n\tinput.operation == \"mint\"\n\
+                    \tinput.identity.trust == \"trusted\"\n}\n";
+
 /// Where the ledger is unless told otherwise.
 const FILE: &str = "sqlite = \"../ledger.db\"";
 
@@ -76,6 +80,21 @@ impl Site {
              [scopes.read]\npolicies = [\"read\"]\n"
         );
         self.put(&format!("config/roles/{name}.toml"), &role)
+    }
+
+    /// Adds a role that any trusted identity may have, of whatever kind.
+    pub(crate) fn open_role(&self, name: &str) -> Fallible<()> {
+        self.put("policies/ci/open.rego", OPEN)?;
+        let role = "description = \"for measuring\"\nenvironment = \"preview\"\ntarget = \"api\"\n\
+                    ttl = { default = \"15m\", max = \"30m\" }\npolicies = [\"ci.open\"]\n\
+                    default_scopes = [\"read\"]\n\n[jwt]\n\n[scopes.read]\n";
+        self.put(&format!("config/roles/{name}.toml"), role)
+    }
+
+    /// Ends TLS itself, with `more` sections of settings.
+    pub(crate) fn end_tls(&self, certificate: &str, key: &str, more: &str) -> Fallible<()> {
+        let tls = format!("tls = {{ certificate = \"../{certificate}\", key = \"../{key}\" }}\n\n[store]");
+        self.put("config/tollgate.toml", &self.settings(FILE, more).replace("[store]", &tls))
     }
 
     /// Trusts what `signer` signs.
@@ -139,22 +158,32 @@ impl Site {
         length("ledger.db") + length("ledger.db-wal")
     }
 
+    /// Its URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// `count` tokens that nobody has used.
     pub(crate) fn tokens(&self, signer: &Signer, count: usize) -> Fallible<Vec<String>> {
-        static USED: AtomicUsize = AtomicUsize::new(0);
-        let now = Clock::system().now().as_second();
-        let first = USED.fetch_add(count, Ordering::Relaxed);
-        let (half, end) = (first + count / 2, first + count);
-        let sign = |range: Range<usize>| -> Fallible<Vec<String>> {
-            range.map(|nth| signer.sign(&claims(&self.url, now, nth))).collect()
-        };
-        std::thread::scope(|scope| {
-            let other = scope.spawn(move || sign(half..end));
-            let mut tokens = sign(first..half)?;
-            tokens.extend(other.join().map_err(|_| "a signing thread ended")??);
-            Ok(tokens)
-        })
+        tokens(&self.url, signer, count)
     }
+}
+
+/// `count` tokens for `audience` that nobody has used.
+pub(crate) fn tokens(audience: &str, signer: &Signer, count: usize) -> Fallible<Vec<String>> {
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    let now = Clock::system().now().as_second();
+    let first = USED.fetch_add(count, Ordering::Relaxed);
+    let (half, end) = (first + count / 2, first + count);
+    let sign = |range: Range<usize>| -> Fallible<Vec<String>> {
+        range.map(|nth| signer.sign(&claims(audience, now, nth))).collect()
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(move || sign(half..end));
+        let mut tokens = sign(first..half)?;
+        tokens.extend(other.join().map_err(|_| "a signing thread ended")??);
+        Ok(tokens)
+    })
 }
 
 /// Starts Tollgate on `config` in this process.

@@ -113,10 +113,10 @@ impl Exchanges {
         for _ in 1..replicas {
             servers.push(Server::replica(&site.config())?);
         }
-        let addresses: Vec<_> = servers.iter().map(Server::address).collect();
-        load::send_to(&addresses, connections, warm_up).await?;
+        let places: Vec<load::To> = servers.iter().map(|server| server.address().into()).collect();
+        load::send_to(&places, connections, warm_up).await?;
         let before = used(&servers).await?;
-        let run = load::send_to(&addresses, connections, counted).await?;
+        let run = load::send_to(&places, connections, counted).await?;
         let after = used(&servers).await?;
         for server in servers {
             server.stop()?;

@@ -106,3 +106,5 @@ mod trust;
 mod ttl;
 #[cfg(test)]
 mod whoami;
+#[cfg(test)]
+mod workload_api;

@@ -22,6 +22,7 @@ fn identities() -> Vec<Who> {
         ("feature", Trust::Trusted, "shop", json!({"branch": "feature"})),
         ("fork", Trust::Untrusted, "shop", json!({"branch": "main"})),
         ("workload", Trust::Unknown, "shop", json!({"namespace": "shop"})),
+        ("mesh", Trust::Trusted, "shop", json!({"namespace": "shop", "service_account": "reports"})),
         ("own runner", Trust::Trusted, "shop", json!({"branch": "main", "runner_kind": "self-hosted"})),
         ("on call", Trust::Trusted, "shop", json!({"on_call": true})),
         ("other tenant", Trust::Trusted, "bank", json!({"branch": "main"})),
@@ -44,6 +45,7 @@ fn roles() -> Vec<(&'static str, &'static [&'static str], serde_json::Value)> {
         ("secrets", &["vault.app", "ci.tenant"], json!({})),
         ("on runner", &["ci.runner", "ci.tenant"], json!({})),
         ("attested", &["ci.attested", "ci.tenant"], json!({})),
+        ("mesh/reports", &["mesh.workload", "ci.tenant"], json!({})),
     ]
 }
 
@@ -64,6 +66,7 @@ fn input(
     facts.extend(attributes.get("branch").map(|branch| ("branch".to_owned(), branch.clone())));
     // A job names the environment that it is asked to deploy to, unless its branch may not.
     facts.extend(main.then(|| ("environment".to_owned(), json!(environment))));
+    let mesh = attributes.contains_key("service_account");
     let runner = attributes.contains_key("runner_kind").then(|| RunnerInput {
         id: "r1".into(),
         issuer: "https://oidc.cluster-1.example.com".into(),
@@ -78,8 +81,8 @@ fn input(
     Input {
         operation: Operation::Mint,
         identity: IdentityInput {
-            issuer: "https://issuer.example".into(),
-            kind: "github".into(),
+            issuer: if mesh { "spiffe://mesh.example.com" } else { "https://issuer.example" }.into(),
+            kind: if mesh { "spiffe" } else { "github" }.into(),
             subject: "repo:acme/shop".into(),
             principal: "github:repository:1234".into(),
             tenant: (*tenant).into(),
@@ -139,79 +142,96 @@ fn outcome(input: &Input, packages: &[&str]) -> String {
 
 #[test]
 fn identity_role_environment_matrix() {
-    let mut table = format!("{:<10} {:<13} {:<35} {}\n", "role", "identity", "production", "preview");
+    let mut table = format!("{:<12} {:<13} {:<35} {}\n", "role", "identity", "production", "preview");
     for (role, packages, declared) in roles() {
         for who in identities() {
             let cell = |environment| outcome(&input(&who, role, environment, &declared), packages);
-            writeln!(table, "{role:<10} {:<13} {:<35} {}", who.0, cell("production"), cell("preview"))
+            writeln!(table, "{role:<12} {:<13} {:<35} {}", who.0, cell("production"), cell("preview"))
                 .unwrap();
         }
     }
     println!("{table}");
     insta::assert_snapshot!(table, @r"
-    role       identity      production                          preview
-    deploy     main, signed  allow                               allow
-    deploy     feature       DP-02 DP-03 DP-05                   DP-02 DP-03 DP-05
-    deploy     fork          DP-01 GR-01                         DP-01
-    deploy     workload      DP-01 DP-02 DP-03 DP-05 GR-01       DP-01 DP-02 DP-03 DP-05
-    deploy     own runner    allow                               allow
-    deploy     on call       DP-02 DP-03 DP-05                   DP-02 DP-03 DP-05
-    deploy     other tenant  TN-01                               TN-01
-    critical   main, signed  CR-01                               CR-01
-    critical   feature       CR-01 DP-02 DP-03 DP-05             CR-01 DP-02 DP-03 DP-05
-    critical   fork          CR-01 DP-01 GR-01                   CR-01 DP-01
-    critical   workload      CR-01 DP-01 DP-02 DP-03 DP-05 GR-01 CR-01 DP-01 DP-02 DP-03 DP-05
-    critical   own runner    CR-01                               CR-01
-    critical   on call       CR-01 DP-02 DP-03 DP-05             CR-01 DP-02 DP-03 DP-05
-    critical   other tenant  CR-01 TN-01                         CR-01 TN-01
-    preview    main, signed  PV-02                               allow
-    preview    feature       PV-02                               allow
-    preview    fork          GR-01 PV-01 PV-02                   PV-01
-    preview    workload      GR-01 PV-01 PV-02                   PV-01
-    preview    own runner    PV-02                               allow
-    preview    on call       PV-02                               allow
-    preview    other tenant  PV-02 TN-01                         TN-01
-    debug      main, signed  DB-01                               DB-01
-    debug      feature       DB-01                               DB-01
-    debug      fork          DB-01 GR-01                         DB-01
-    debug      workload      DB-01 GR-01                         DB-01
-    debug      own runner    DB-01                               DB-01
-    debug      on call       allow                               allow
-    debug      other tenant  DB-01 TN-01                         DB-01 TN-01
-    restore    main, signed  HR-02                               HR-02
-    restore    feature       HR-02                               HR-02
-    restore    fork          GR-01 HR-02                         HR-02
-    restore    workload      GR-01 HR-02                         HR-02
-    restore    own runner    HR-02                               HR-02
-    restore    on call       HR-02                               HR-02
-    restore    other tenant  HR-02 TN-01                         HR-02 TN-01
-    approved   main, signed  allow                               allow
-    approved   feature       allow                               allow
-    approved   fork          GR-01                               allow
-    approved   workload      GR-01                               allow
-    approved   own runner    allow                               allow
-    approved   on call       allow                               allow
-    approved   other tenant  TN-01                               TN-01
-    secrets    main, signed  allow                               allow
-    secrets    feature       VA-02                               VA-02
-    secrets    fork          GR-01 VA-01                         VA-01
-    secrets    workload      GR-01 VA-01 VA-02                   VA-01 VA-02
-    secrets    own runner    allow                               allow
-    secrets    on call       VA-02                               VA-02
-    secrets    other tenant  TN-01                               TN-01
-    on runner  main, signed  RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
-    on runner  feature       RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
-    on runner  fork          GR-01 RN-01 RN-02 RN-03 RN-04       RN-01 RN-02 RN-03 RN-04
-    on runner  workload      GR-01 RN-01 RN-02 RN-03 RN-04       RN-01 RN-02 RN-03 RN-04
-    on runner  own runner    allow                               allow
-    on runner  on call       RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
-    on runner  other tenant  RN-01 RN-02 RN-03 RN-04 TN-01       RN-01 RN-02 RN-03 RN-04 TN-01
-    attested   main, signed  AT-01                               allow
-    attested   feature       AT-01                               allow
-    attested   fork          AT-01 GR-01                         allow
-    attested   workload      AT-01 GR-01                         allow
-    attested   own runner    allow                               allow
-    attested   on call       AT-01                               allow
-    attested   other tenant  AT-01 TN-01                         TN-01
+    role         identity      production                          preview
+    deploy       main, signed  allow                               allow
+    deploy       feature       DP-02 DP-03 DP-05                   DP-02 DP-03 DP-05
+    deploy       fork          DP-01 GR-01                         DP-01
+    deploy       workload      DP-01 DP-02 DP-03 DP-05 GR-01       DP-01 DP-02 DP-03 DP-05
+    deploy       mesh          DP-02 DP-03 DP-05                   DP-02 DP-03 DP-05
+    deploy       own runner    allow                               allow
+    deploy       on call       DP-02 DP-03 DP-05                   DP-02 DP-03 DP-05
+    deploy       other tenant  TN-01                               TN-01
+    critical     main, signed  CR-01                               CR-01
+    critical     feature       CR-01 DP-02 DP-03 DP-05             CR-01 DP-02 DP-03 DP-05
+    critical     fork          CR-01 DP-01 GR-01                   CR-01 DP-01
+    critical     workload      CR-01 DP-01 DP-02 DP-03 DP-05 GR-01 CR-01 DP-01 DP-02 DP-03 DP-05
+    critical     mesh          CR-01 DP-02 DP-03 DP-05             CR-01 DP-02 DP-03 DP-05
+    critical     own runner    CR-01                               CR-01
+    critical     on call       CR-01 DP-02 DP-03 DP-05             CR-01 DP-02 DP-03 DP-05
+    critical     other tenant  CR-01 TN-01                         CR-01 TN-01
+    preview      main, signed  PV-02                               allow
+    preview      feature       PV-02                               allow
+    preview      fork          GR-01 PV-01 PV-02                   PV-01
+    preview      workload      GR-01 PV-01 PV-02                   PV-01
+    preview      mesh          PV-02                               allow
+    preview      own runner    PV-02                               allow
+    preview      on call       PV-02                               allow
+    preview      other tenant  PV-02 TN-01                         TN-01
+    debug        main, signed  DB-01                               DB-01
+    debug        feature       DB-01                               DB-01
+    debug        fork          DB-01 GR-01                         DB-01
+    debug        workload      DB-01 GR-01                         DB-01
+    debug        mesh          DB-01                               DB-01
+    debug        own runner    DB-01                               DB-01
+    debug        on call       allow                               allow
+    debug        other tenant  DB-01 TN-01                         DB-01 TN-01
+    restore      main, signed  HR-02                               HR-02
+    restore      feature       HR-02                               HR-02
+    restore      fork          GR-01 HR-02                         HR-02
+    restore      workload      GR-01 HR-02                         HR-02
+    restore      mesh          HR-02                               HR-02
+    restore      own runner    HR-02                               HR-02
+    restore      on call       HR-02                               HR-02
+    restore      other tenant  HR-02 TN-01                         HR-02 TN-01
+    approved     main, signed  allow                               allow
+    approved     feature       allow                               allow
+    approved     fork          GR-01                               allow
+    approved     workload      GR-01                               allow
+    approved     mesh          allow                               allow
+    approved     own runner    allow                               allow
+    approved     on call       allow                               allow
+    approved     other tenant  TN-01                               TN-01
+    secrets      main, signed  allow                               allow
+    secrets      feature       VA-02                               VA-02
+    secrets      fork          GR-01 VA-01                         VA-01
+    secrets      workload      GR-01 VA-01 VA-02                   VA-01 VA-02
+    secrets      mesh          VA-02                               VA-02
+    secrets      own runner    allow                               allow
+    secrets      on call       VA-02                               VA-02
+    secrets      other tenant  TN-01                               TN-01
+    on runner    main, signed  RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
+    on runner    feature       RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
+    on runner    fork          GR-01 RN-01 RN-02 RN-03 RN-04       RN-01 RN-02 RN-03 RN-04
+    on runner    workload      GR-01 RN-01 RN-02 RN-03 RN-04       RN-01 RN-02 RN-03 RN-04
+    on runner    mesh          RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
+    on runner    own runner    allow                               allow
+    on runner    on call       RN-01 RN-02 RN-03 RN-04             RN-01 RN-02 RN-03 RN-04
+    on runner    other tenant  RN-01 RN-02 RN-03 RN-04 TN-01       RN-01 RN-02 RN-03 RN-04 TN-01
+    attested     main, signed  AT-01                               allow
+    attested     feature       AT-01                               allow
+    attested     fork          AT-01 GR-01                         allow
+    attested     workload      AT-01 GR-01                         allow
+    attested     mesh          AT-01                               allow
+    attested     own runner    allow                               allow
+    attested     on call       AT-01                               allow
+    attested     other tenant  AT-01 TN-01                         TN-01
+    mesh/reports main, signed  MW-01 MW-02                         MW-01 MW-02
+    mesh/reports feature       MW-01 MW-02                         MW-01 MW-02
+    mesh/reports fork          GR-01 MW-01 MW-02                   MW-01 MW-02
+    mesh/reports workload      GR-01 MW-01 MW-02                   MW-01 MW-02
+    mesh/reports mesh          allow                               allow
+    mesh/reports own runner    MW-01 MW-02                         MW-01 MW-02
+    mesh/reports on call       MW-01 MW-02                         MW-01 MW-02
+    mesh/reports other tenant  MW-01 MW-02 TN-01                   MW-01 MW-02 TN-01
     ");
 }

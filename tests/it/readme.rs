@@ -18,10 +18,11 @@ use blocks::{Block, Kind};
 use scenario::Scenario;
 
 /// Scenarios that need a sandbox run its blocks first.
-const SCENARIOS: [(&str, &[&str]); 9] = [
+const SCENARIOS: [(&str, &[&str]); 10] = [
     ("demo", &["demo"]),
     ("policy", &["sandbox", "policy"]),
     ("runner", &["sandbox", "runner"]),
+    ("mesh", &["sandbox", "mesh"]),
     ("operator", &["sandbox", "operator"]),
     ("aws", &["sandbox", "aws"]),
     ("vault", &["sandbox", "vault"]),
@@ -64,6 +65,11 @@ fn first_policy_work() {
 #[test]
 fn the_runner_proved_beside_the_job() {
     scenario("runner").run();
+}
+
+#[test]
+fn a_workload_by_the_certificate_of_its_mesh() {
+    scenario("mesh").run();
 }
 
 #[test]

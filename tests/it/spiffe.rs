@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::harness::parts::program;
 use crate::harness::{Api, Server, Site};
 
 const WORKLOAD: &str = "spiffe://acme.example/ns/shop/sa/deployer";
@@ -181,7 +182,7 @@ async fn i_16_a_certificate_is_an_identity_as_long_as_its_domains_bundle_says_so
 }
 
 fn openssl(folder: &Path, arguments: &[&str]) {
-    let done = Command::new("openssl").args(arguments).current_dir(folder).output().unwrap();
+    let done = Command::new(program("openssl")).args(arguments).current_dir(folder).output().unwrap();
     assert!(done.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -220,7 +221,7 @@ async fn a_workload_gets_a_credential_by_curl_and_a_certificate_of_openssl() {
     let _server = Server::start(&site.config(), "");
     let url = site.url.replace("http://127.0.0.1", "https://localhost") + "/v1/credentials";
     let curl = |more: &[&str]| {
-        let mut command = Command::new("curl");
+        let mut command = Command::new(program("curl"));
         command.current_dir(site.folder.path()).args([
             "-4",
             "--silent",

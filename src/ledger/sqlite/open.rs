@@ -38,7 +38,21 @@ const STEPS: &[M<'_>] = &[
 /// The writer's connection with the lock that keeps other servers away.
 pub(super) struct Opened {
     pub(super) connection: Connection,
-    pub(super) lock: File,
+    pub(super) lock: StoreLock,
+}
+
+/// The lock of a store, free as soon as this is dropped.
+///
+/// Closing the file would not do: a program that another thread starts meanwhile holds a copy of it until it has become that
+/// program, and flock(2) frees a lock with the last copy, or when it is told to.
+pub(in crate::ledger) struct StoreLock(File);
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the store's lock goes with its file");
+        }
+    }
 }
 
 /// Opens or creates the store for its one server.
@@ -70,7 +84,7 @@ pub(in crate::ledger) fn blank(path: &Path) -> Result<Connection, LedgerError> {
 }
 
 /// Takes an existing store that no server uses, to be read while the lock is held.
-pub(in crate::ledger) fn unused(path: &Path) -> Result<(Connection, File), LedgerError> {
+pub(in crate::ledger) fn unused(path: &Path) -> Result<(Connection, StoreLock), LedgerError> {
     let connection = read_only(path)?;
     Ok((connection, lock(path)?))
 }
@@ -96,13 +110,13 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// SQLite's own locks let two servers write in turn, each believing that its chain and caches are the only ones.
-fn lock(path: &Path) -> Result<File, LedgerError> {
+fn lock(path: &Path) -> Result<StoreLock, LedgerError> {
     let open = |source| LedgerError::Open { path: path.to_owned(), source };
     make_folder(path).map_err(open)?;
     let lock = beside(path, ".lock");
     let file = private(&lock).map_err(open)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(StoreLock(file)),
         Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(open(source)),
     }
@@ -166,4 +180,24 @@ pub(super) fn setting_of(connection: &Connection, setting: &str) -> rusqlite::Re
             other => format!("{other:?}"),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_free_once_it_is_dropped_whoever_has_a_copy_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let held = lock(&path).unwrap();
+        assert!(matches!(lock(&path), Err(LedgerError::InUse(_))));
+        // What a child has between fork and exec.
+        let copy = held.0.try_clone().unwrap();
+        drop(held);
+        let again = lock(&path);
+        assert!(again.is_ok(), "{:?}", again.err());
+        drop(copy);
+        assert!(matches!(lock(&path), Err(LedgerError::InUse(_))), "closing the copy frees nothing");
+    }
 }

@@ -4,7 +4,6 @@
 //! next one tries again.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, watch};
 
 use super::batch::{Batch, Committed};
-use super::open::Opened;
+use super::open::{Opened, StoreLock};
 use super::patience::Patience;
 use super::reserve::Reserve;
 use super::{Apply, notes, upkeep};
@@ -79,7 +78,7 @@ pub(super) struct Writer {
     clock: Clock,
     in_flight: Exchanges,
     /// Held until the connection is closed: fields are dropped in this order.
-    _lock: File,
+    _lock: StoreLock,
 }
 
 impl Writer {

@@ -26,11 +26,13 @@ fn shipped_files_load_without_a_word() {
             "debug/on-call",
             "deploy/preview",
             "deploy/production",
+            "mesh/reports",
             "vault/app-secrets",
         ]
     );
-    assert_eq!(config.issuers.len(), 5);
-    assert!(config.issuers.values().all(|issuer| matches!(issuer.keys, KeySource::Discovery { .. })));
+    assert_eq!(config.issuers.len(), 6);
+    let bundles = config.issuers.iter().filter(|(_, issuer)| matches!(issuer.keys, KeySource::Bundle(_)));
+    assert_eq!(bundles.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["mesh"]);
     assert_eq!(config.tables["repositories"].rows.len(), 2);
 }
 
