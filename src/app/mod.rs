@@ -63,6 +63,7 @@ pub struct App {
     core: Arc<Core>,
     address: SocketAddr,
     operations_address: Option<SocketAddr>,
+    proxies_address: Option<SocketAddr>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -93,7 +94,9 @@ impl App {
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
         let keys = Keys::open(Arc::clone(&ledger), sealer, kms, clock.clone()).await?;
         let limits = settings.limits.clone();
-        let (listen, operations_listen) = (settings.server.listen, settings.server.operations_listen);
+        let server = &settings.server;
+        let proxies_listen = server.proxy.as_ref().map(|proxy| proxy.listen);
+        let (listen, operations_listen) = (server.listen, server.operations_listen);
         let tls = tls(&checked.config, &clock)?.map(Arc::new);
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
@@ -106,9 +109,10 @@ impl App {
 
         let sinks = Sinks::new(&broker.loaded().config.settings, &ledger)?;
         let admin = admin::Listener::bind(&admin_socket)?;
-        let listeners = bind(listen, operations_listen, tls.as_ref(), &limits).await?;
+        let listeners = bind(listen, [operations_listen, proxies_listen], tls.as_ref(), &limits).await?;
         let address = listeners.callers.address();
         let operations_address = listeners.operators.as_ref().map(http::Server::address);
+        let proxies_address = listeners.proxies.as_ref().map(http::Server::address);
         let context = Arc::new(http::Context {
             broker: Arc::clone(&broker),
             keyring: keys.shared(),
@@ -128,7 +132,7 @@ impl App {
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
         let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, sinks, stop.clone()));
-        Ok(Self { core, address, operations_address, stop, serving })
+        Ok(Self { core, address, operations_address, proxies_address, stop, serving })
     }
 
     /// The address that is served.
@@ -139,6 +143,11 @@ impl App {
     /// The address that is served to operators alone, if there is one.
     pub const fn operations_address(&self) -> Option<SocketAddr> {
         self.operations_address
+    }
+
+    /// The address that is served to proxies alone, if there is one.
+    pub const fn proxies_address(&self) -> Option<SocketAddr> {
+        self.proxies_address
     }
 
     /// The broker.
@@ -163,11 +172,11 @@ impl App {
     }
 }
 
-/// TLS of the listeners, if it is configured. Where SVIDs are identities, every certificate gets through the handshake:
-/// the bundles of now are looked at per request.
+/// TLS of the listeners, if it is configured. Where certificates prove an identity or a key, each gets through the
+/// handshake: the bundles of now are looked at per request.
 fn tls(config: &Config, clock: &Clock) -> Result<Option<http::Tls>, http::TlsError> {
     let settings = &config.settings;
-    let clients = if config.asks_for_svids() {
+    let clients = if config.asks_for_certificates() {
         Some(PossessionOnly::verifier())
     } else {
         ClientAuthorities::of_handshake(settings.client_authorities())
@@ -178,14 +187,15 @@ fn tls(config: &Config, clock: &Clock) -> Result<Option<http::Tls>, http::TlsErr
 /// Binds what the settings name; serves nothing yet.
 async fn bind(
     listen: SocketAddr,
-    operations_listen: Option<SocketAddr>,
+    [operations_listen, proxies_listen]: [Option<SocketAddr>; 2],
     tls: Option<&Arc<http::Tls>>,
     limits: &Limits,
 ) -> Result<http::Listeners, http::BindError> {
     let bind = |address| http::Server::bind(address, tls.cloned(), http::Caps::new(limits));
     let callers = bind(listen).await?;
     let operators = OptionFuture::from(operations_listen.map(bind)).await.transpose()?;
-    Ok(http::Listeners { callers, operators })
+    let proxies = OptionFuture::from(proxies_listen.map(bind)).await.transpose()?;
+    Ok(http::Listeners { callers, proxies, operators })
 }
 
 async fn serve(

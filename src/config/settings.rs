@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::sink::Sink;
-use super::{Retention, SigningSettings, StorePlace, TelemetrySettings};
+use super::{ProxySettings, Retention, SigningSettings, StorePlace, TelemetrySettings};
 use crate::domain::{BlockKind, FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
 use crate::net::{ClientAuthorities, ClientName};
 
@@ -65,6 +65,8 @@ pub struct ServerSettings {
     pub operations_listen: Option<SocketAddr>,
     /// Certificate and key; none serves plain HTTP, on loopback or behind a proxy that is named.
     pub tls: Option<TlsSettings>,
+    /// A listener for proxies that end TLS and pass on client certificates.
+    pub proxy: Option<ProxySettings>,
     /// Proxies whose `Forwarded`/`X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Tenant of roles and issuers that name none; `default` unless written.

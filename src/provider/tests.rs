@@ -28,6 +28,7 @@ fn settings() -> Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             operations_listen: None,
             tls: None,
+            proxy: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
             admin_socket: None,

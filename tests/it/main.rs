@@ -66,6 +66,7 @@ mod policy_matrix;
 mod possession;
 #[cfg(test)]
 mod program;
+mod proxies;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

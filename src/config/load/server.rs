@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::Around;
+use super::{Around, proxy};
 use crate::config::reader::Reader;
 use crate::config::{ServerSettings, TlsSettings};
 use crate::domain::{IssuerUrl, TenantName};
@@ -36,6 +36,14 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
         let message = "every caller is a trusted proxy, and could claim any source address";
         r.refuse("trusted_proxies", "proxies_too_wide", message, &format!("write {proxies}"));
     }
+    // Broken is not absent.
+    let proxy = match r.get("proxy", proxy::EXPECTED) {
+        Some(field) => field.table(proxy::proxy).flatten().map(Some),
+        None => Some(None),
+    };
+    if let Some(Some(proxy)) = &proxy {
+        proxy::check(r, proxy, &[Some(listen), operations_listen], !trusted_proxies.is_empty());
+    }
     let encrypted = r.has("tls") || !trusted_proxies.is_empty();
     check_listeners(r, listen, operations_listen, encrypted);
     Some(ServerSettings {
@@ -43,6 +51,7 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
         listen,
         operations_listen,
         tls,
+        proxy: proxy?,
         trusted_proxies,
         tenant: tenant.or_else(default_tenant)?,
         admin_socket,

@@ -54,6 +54,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
             operations_listen: None,
             tls: None,
+            proxy: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
             admin_socket: None,

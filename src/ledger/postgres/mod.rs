@@ -23,6 +23,7 @@ mod background;
 mod batch;
 mod block_queries;
 mod blocks;
+mod claims;
 mod connect;
 mod copy;
 mod decisions;

@@ -48,6 +48,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
             listen: "127.0.0.1:0".parse().unwrap(),
             operations_listen: None,
             tls: None,
+            proxy: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
             admin_socket: None,
