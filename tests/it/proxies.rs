@@ -1,7 +1,5 @@
 //! The listener for proxies that end TLS: what counts as one, and what is read of what it passes on.
 
-use std::fmt::Write as _;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
@@ -9,7 +7,7 @@ use rcgen::date_time_ymd;
 use serde_json::{Value, json};
 use tollgate::app::App;
 
-use crate::harness::mesh::{Mesh, Svid, TlsApi, authority, bare_key, svid};
+use crate::harness::mesh::{Mesh, Svid, authority, bare_key, escaped, svid};
 use crate::harness::site::DEPLOY;
 
 const PROXY: &str = "spiffe://acme.example/ns/ingress/sa/envoy";
@@ -48,23 +46,6 @@ async fn scene() -> (Mesh, App) {
     (mesh, app)
 }
 
-/// A client of the proxies' listener.
-fn through(mesh: &Mesh, app: &App, shown: Option<&Svid>) -> TlsApi {
-    mesh.client_of(app.proxies_address().unwrap(), shown)
-}
-
-/// PEM as Envoy escapes it.
-fn escaped(pem: &str) -> String {
-    pem.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || byte == b'-' {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").unwrap();
-        }
-        text
-    })
-}
-
 /// The header as Envoy writes it for `client`.
 fn envoy(client: &Svid) -> String {
     let pem = escaped(&client.certificate.pem());
@@ -74,7 +55,7 @@ fn envoy(client: &Svid) -> String {
 #[tokio::test]
 async fn a_proxy_passes_on_who_asks_and_where_it_runs() {
     let (mesh, app) = scene().await;
-    let proxy = through(&mesh, &app, Some(&mesh.svid(PROXY)));
+    let proxy = mesh.through(&app, Some(&mesh.svid(PROXY)));
     let workload = envoy(&mesh.svid(WORKLOAD));
     let answer = proxy.deploy(None, &[(XFCC, &workload)]).await.ok();
     assert_eq!(answer["credential"]["kind"], "jwt");
@@ -118,7 +99,7 @@ async fn i_21_a_header_is_nothing_without_the_proxys_svid() {
         Some(&bare_key()),
         Some(&expired),
     ] {
-        let client = through(&mesh, &app, shown);
+        let client = mesh.through(&app, shown);
         for token in [None, Some(mesh.site.token())] {
             let answer = client.deploy(token.as_deref(), &[(XFCC, &forged)]).await;
             assert_eq!((answer.status, answer.code()), (401, "proxy_refused"), "{}", answer.text);
@@ -140,7 +121,7 @@ async fn i_21_a_header_is_nothing_without_the_proxys_svid() {
 #[tokio::test]
 async fn i_21_what_a_proxy_passes_on_is_verified_again() {
     let (mesh, app) = scene().await;
-    let proxy = through(&mesh, &app, Some(&mesh.svid(PROXY)));
+    let proxy = mesh.through(&app, Some(&mesh.svid(PROXY)));
     let good = escaped(&mesh.svid(WORKLOAD).certificate.pem());
     let foreign = svid(&authority(), &[WORKLOAD], |_| {});
     let expired = svid(&mesh.authority, &[WORKLOAD], |params| params.not_after = date_time_ymd(2026, 3, 2));
@@ -175,7 +156,7 @@ async fn i_21_what_a_proxy_passes_on_is_verified_again() {
 #[tokio::test]
 async fn i_23_a_proxy_is_verified_for_each_request_of_a_connection_that_stays() {
     let (mesh, app) = scene().await;
-    let proxy = through(&mesh, &app, Some(&mesh.svid(PROXY)));
+    let proxy = mesh.through(&app, Some(&mesh.svid(PROXY)));
     let client = [(XFCC, envoy(&mesh.svid(WORKLOAD)))];
     let client = [(client[0].0, client[0].1.as_str())];
     let whoami = async || -> Value { proxy.get("/v1/whoami", None, &client).await.json };

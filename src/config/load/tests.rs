@@ -1,6 +1,7 @@
 //! The rules of loading, each with the mistake that it catches.
 
 mod issuers;
+mod proxies;
 mod roles;
 mod runners;
 mod settings;

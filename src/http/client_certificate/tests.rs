@@ -133,9 +133,9 @@ fn reads_what_rfc_9440_says() {
     let rfc = |lines: &[(&'static str, String)]| found(CertificateHeader::Rfc9440, lines);
     let all = vec![leaf.der().to_vec(), one.der().to_vec(), two.der().to_vec()];
     assert_eq!(rfc(&[]), Ok(Vec::new()));
-    assert_eq!(rfc(&[alone.clone()]).as_deref(), Ok(&all[..1]));
+    assert_eq!(rfc(std::slice::from_ref(&alone)).as_deref(), Ok(&all[..1]));
     assert_eq!(rfc(&[alone.clone(), chain.clone()]), Ok(all));
-    assert_eq!(rfc(&[chain.clone()]), Err(HeaderError::NoLeaf));
+    assert_eq!(rfc(std::slice::from_ref(&chain)), Err(HeaderError::NoLeaf));
     assert_eq!(rfc(&[alone.clone(), alone.clone()]), Err(HeaderError::Several("client-cert")));
     assert_eq!(rfc(&[alone.clone(), chain.clone(), chain]), Err(HeaderError::Several("client-cert-chain")));
     for bad in ["", "token", "\"text\"", ":eA==", "::", ":eA==:;a=1", ":eA==:, :eA==:", "(:eA==:)", ":e A:"] {

@@ -1,19 +1,28 @@
 //! A trust domain whose SVIDs jobs, runners and proxies show to a broker that ends TLS itself.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use http::Method;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tollgate::app::App;
 
 use super::api::Answer;
 use super::{Api, Site};
@@ -73,6 +82,18 @@ impl Svid {
     pub(crate) fn token(&self, site: &Site) -> String {
         site.token_with(&json!({ "aud": format!("{}#jkt={}", site.url, self.thumbprint()) }))
     }
+}
+
+/// PEM as Envoy escapes it.
+pub(crate) fn escaped(pem: &str) -> String {
+    pem.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            text.push(char::from(byte));
+        } else {
+            write!(text, "%{byte:02X}").unwrap();
+        }
+        text
+    })
 }
 
 /// A site that ends TLS itself, and the trust domain `acme.example`.
@@ -142,8 +163,13 @@ impl Mesh {
         self.client_of(self.site.url.trim_start_matches("http://").parse().unwrap(), shown)
     }
 
+    /// A client of the listener for proxies.
+    pub(crate) fn through(&self, app: &App, shown: Option<&Svid>) -> TlsApi {
+        self.client_of(app.proxies_address().unwrap(), shown)
+    }
+
     /// A client of the listener at `address`.
-    pub(crate) fn client_of(&self, address: SocketAddr, shown: Option<&Svid>) -> TlsApi {
+    fn client_of(&self, address: SocketAddr, shown: Option<&Svid>) -> TlsApi {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -156,18 +182,27 @@ impl Mesh {
             }
             None => builder.with_no_client_auth(),
         };
-        let http = reqwest::Client::builder().tls_backend_preconfigured(tls).resolve("localhost", address);
-        TlsApi { url: format!("https://localhost:{}", address.port()), http: http.build().unwrap() }
+        TlsApi { address, connector: TlsConnector::from(Arc::new(tls)), connection: Mutex::default() }
     }
 }
 
 /// A client that shows a certificate, or none; it keeps its connection.
 pub(crate) struct TlsApi {
-    url: String,
-    http: reqwest::Client,
+    address: SocketAddr,
+    connector: TlsConnector,
+    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
 impl TlsApi {
+    async fn connect(&self) -> SendRequest<Full<Bytes>> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream =
+            self.connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -175,16 +210,25 @@ impl TlsApi {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Answer {
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if !body.is_null() {
-            request = request.header("content-type", "application/json").body(body.to_string());
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
         }
-        let answer = request.send().await.unwrap();
+        let mut connection = self.connection.lock().await;
+        let mut sender = match connection.take() {
+            Some(sender) => sender,
+            None => self.connect().await,
+        };
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(request.body(Full::from(body)).unwrap()).await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let text = answer.text().await.unwrap();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        *connection = Some(sender);
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Answer { status, headers, text, json }
     }
