@@ -11,7 +11,7 @@ impl Broker {
     ///
     /// # Errors
     /// `proxy_refused`, `issuer_unavailable`.
-    pub async fn admit_proxy(&self, peer: Option<&PeerCertificate>) -> Result<CertificateHeader, Refusal> {
+    pub async fn admit_proxy(&self, peer: &PeerCertificate) -> Result<CertificateHeader, Refusal> {
         let loaded = self.loaded();
         let proxy = loaded.config.settings.server.proxy.as_ref();
         let proxy =

@@ -21,15 +21,15 @@ pub(super) async fn admit(
     next: Next,
 ) -> Result<Response, Failure> {
     let peer = request.extensions_mut().remove::<Peer>();
-    let proxy = peer.as_ref().and_then(|peer| peer.certificate.as_ref());
-    let admitted = context.broker.admit_proxy(proxy).await;
-    let header = admitted.map_err(|refusal| Failure::refused(refusal, context.denials()))?;
-    let Some((Peer { address, .. }, proxy)) = peer.as_ref().zip(proxy) else {
-        return Err(Failure::request(Refusal::new(Code::ProxyRefused, "there is no connection")));
+    let Some((address, proxy)) = peer.and_then(|peer| Some((peer.address, peer.certificate?))) else {
+        let message =
+            "this listener is for proxies that prove who they are by a certificate, and none was shown";
+        return Err(Failure::request(Refusal::new(Code::ProxyRefused, message)));
     };
+    let admitted = context.broker.admit_proxy(&proxy).await;
+    let header = admitted.map_err(|refusal| Failure::refused(refusal, context.denials()))?;
     let certificate = client_certificate::read(header, request.headers(), proxy.protocol());
     let certificate = certificate.map_err(|error| Failure::request(error.into()))?;
-    let client = Peer { address: *address, certificate };
-    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(Peer { address, certificate });
     Ok(next.run(request).await)
 }

@@ -14,12 +14,7 @@ impl Identity {
     ///
     /// # Errors
     /// `proxy_refused`; `issuer_unavailable` if the domain has no bundle now.
-    pub async fn check_proxy(
-        &self,
-        peer: Option<&PeerCertificate>,
-        ids: &BTreeSet<String>,
-    ) -> Result<(), Refusal> {
-        let peer = peer.ok_or_else(|| refused("it shows no certificate"))?;
+    pub async fn check_proxy(&self, peer: &PeerCertificate, ids: &BTreeSet<String>) -> Result<(), Refusal> {
         let svid = X509Svid::read(peer).map_err(|error| refused(&error.to_string()))?;
         if !ids.contains(&svid.id.to_string()) {
             return Err(refused(&format!("{} is none of server.proxy", svid.id)));

@@ -73,10 +73,12 @@ impl Identity {
             None => None,
         };
         match (by_token, by_certificate) {
-            (Some(token), Some(certificate)) if !is_one(&token, &certificate) => Err(Refusal::new(
-                Code::RunnerAmbiguous,
-                "the actor token and the client certificate do not have the same SPIFFE ID",
-            )),
+            (Some(token), Some(certificate)) if !is_one(&token.caller, &certificate.caller) => {
+                Err(Refusal::new(
+                    Code::RunnerAmbiguous,
+                    "the actor token and the client certificate do not have the same SPIFFE ID",
+                ))
+            }
             // The certificate is the stronger one: its key is proved.
             (token, certificate) => Ok(certificate.or(token)),
         }
@@ -111,7 +113,7 @@ impl Identity {
         };
         let shown = self.by_token(actor.expose_secret(), Shown::default(), runners_only).await;
         let shown = shown.map_err(of_actor)?;
-        if shown.token() == caller.token() {
+        if shown.token() == caller.token() || is_one(&shown, caller) {
             return Err(Refusal::new(
                 Code::ActorRefused,
                 "the actor token is the job's own: it proves nothing more",
@@ -146,9 +148,8 @@ fn beside(refusal: Refusal) -> Refusal {
 }
 
 /// True if both have one SPIFFE ID.
-fn is_one(one: &Runner, other: &Runner) -> bool {
-    let id = |runner: &Runner| (runner.caller.kind(), runner.caller.subject().to_owned());
-    one.caller.kind() == SPIFFE && id(one) == id(other)
+fn is_one(one: &Caller, other: &Caller) -> bool {
+    one.kind() == SPIFFE && other.kind() == SPIFFE && one.subject() == other.subject()
 }
 
 fn not_for_runners() -> Refusal {

@@ -129,7 +129,8 @@ async fn i_22_a_domain_of_runners_alone_is_nobody_by_either_svid_and_proves_them
         let members = [("id".parse().unwrap(), "spiffe_id".parse().unwrap())].into();
         entry.runner = Some(RunnerRules { identities: false, members });
     });
-    let chain = [leaf(&scene.authority, |_| {})];
+    let names = vec![uri("spiffe://acme.example/ns/shop/sa/job")];
+    let chain = [leaf(&scene.authority, |params| params.subject_alt_names = names)];
     assert_eq!(scene.token(json!({})).await.unwrap_err(), Code::RunnerNotIdentity);
     assert_eq!(scene.shown(&chain).await.unwrap_err(), Code::RunnerNotIdentity);
     let job = scene.reloaded().authenticate(&peer(&chain).into()).await.unwrap();

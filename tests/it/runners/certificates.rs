@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::role;
 use crate::harness::book::{leased, refused};
-use crate::harness::mesh::{Mesh, authority, bare_key, svid};
+use crate::harness::mesh::{Mesh, Svid, TlsApi, authority, bare_key, svid};
 
 const RUNNER: &str = "spiffe://acme.example/ns/deploy/sa/runner";
 const OTHER: &str = "spiffe://acme.example/ns/deploy/sa/other";
@@ -102,6 +102,12 @@ async fn i_22_a_certificate_beside_a_token_is_never_overlooked() {
     // The certificate of whom the token is about too proves nothing more, and is no reason to refuse.
     let who = client.get("/v1/whoami", Some(&mesh.jwt_svid(RUNNER)), &[]).await.ok();
     assert_eq!((&who["subject"], who.get("runner")), (&json!(RUNNER), None));
+    // Nor does its other SVID, where the domain vouches for both.
+    mesh.entry(&FOR_RUNNERS.replace("[runner]", "[runner]\nidentities = true"));
+    app.reload().await.unwrap();
+    let own = mesh.jwt_svid(RUNNER);
+    let answer = client.get("/v1/whoami", None, &[("tollgate-actor-token", &own)]).await;
+    assert_eq!(answer.code(), "actor_refused");
     assert_eq!(mesh.site.rows("leases"), 0);
     app.stop().await;
 }
@@ -125,6 +131,26 @@ async fn i_22_a_token_and_a_certificate_name_one_runner() {
     let same = mesh.jwt_svid(RUNNER);
     let answer = client.deploy(Some(&mesh.site.token()), &[("tollgate-actor-token", &same)]).await;
     refused(&mesh.site, &app, &answer, "certificate_untrusted").await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn i_22_a_lease_of_a_runner_that_connected_is_renewed_over_its_connections_alone() {
+    let mesh = Mesh::new(&[POLICY], FOR_RUNNERS, "").await;
+    mesh.site.write("config/roles/deploy.toml", &role("runner = \"required\"\nmax_session = \"2h\""));
+    let app = mesh.site.start().await;
+    let granted = mesh.client(Some(&mesh.svid(RUNNER))).deploy(Some(&mesh.site.token()), &[]).await.ok();
+    let path = format!("/v1/leases/{}/renew", granted["lease"]["id"].as_str().unwrap());
+    let bearer = format!("Bearer {}", granted["lease"]["secret"].as_str().unwrap());
+    let renew = async |shown: Option<&Svid>| {
+        let client = mesh.client(shown);
+        client.send(Method::POST, &path, &[("authorization", &bearer)], &json!({ "ttl": "50m" })).await
+    };
+    assert_eq!(renew(None).await.code(), "runner_missing");
+    assert_eq!(renew(Some(&mesh.svid(OTHER))).await.code(), "runner_differs");
+    assert_eq!(renew(Some(&svid(&authority(), &[RUNNER], |_| {}))).await.code(), "certificate_untrusted");
+    // Its SVID is another one within the hour, and it is the same runner.
+    renew(Some(&mesh.svid(RUNNER))).await.ok();
     app.stop().await;
 }
 
@@ -188,7 +214,7 @@ async fn i_22_a_connection_with_the_key_is_as_good_as_a_proof_of_it() {
     assert_eq!(mesh.client(Some(&bare_key())).get(&path, secret, &[]).await.code(), "proof_missing");
     assert_eq!(client.get(&path, secret, &[]).await.status, 200);
     let bearer = format!("Bearer {}", secret.unwrap());
-    let end = async |client: &crate::harness::mesh::TlsApi| {
+    let end = async |client: &TlsApi| {
         client.send(Method::DELETE, &path, &[("authorization", &bearer)], &Value::Null).await
     };
     assert_eq!(end(&plain).await.code(), "proof_missing");
@@ -218,7 +244,7 @@ async fn i_22_an_svid_satisfies_what_wants_a_key_and_what_it_gets_is_bound_to_it
     let rotated = mesh.client(Some(&mesh.svid(RUNNER)));
     assert_eq!(rotated.get(&path, secret, &[]).await.code(), "proof_missing");
     let bearer = format!("Bearer {}", secret.unwrap());
-    let renew = async |client: &crate::harness::mesh::TlsApi| {
+    let renew = async |client: &TlsApi| {
         let ttl = json!({ "ttl": "50m" });
         client.send(Method::POST, &format!("{path}/renew"), &[("authorization", &bearer)], &ttl).await
     };
