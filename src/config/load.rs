@@ -33,6 +33,7 @@ mod table;
 mod target;
 mod telemetry;
 mod webhook;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -41,11 +41,11 @@ pub use role::{
 };
 pub use settings::{
     AllowedClients, AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations,
-    ServerSettings, Settings, SourceAuth, StoreSettings, TlsSettings, Webhook, WebhookAuth,
+    ServerSettings, Settings, SourceAuth, StoreSettings, TlsFiles, TlsSettings, Webhook, WebhookAuth,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
-pub use spiffe::{BundleSource, EndpointServer, InvalidPathTemplate, PathTemplate};
+pub use spiffe::{BundleSource, EndpointServer, InvalidPathTemplate, PathTemplate, WorkloadApiSettings};
 pub use store::{InvalidPlace, PostgresPlace, StorePlace};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};

@@ -120,6 +120,8 @@ pub struct Listeners {
     pub callers: Server,
     /// For proxies that pass on the certificates of callers.
     pub proxies: Option<Server>,
+    /// For callers too, who want to see an SVID.
+    pub spiffe: Option<Server>,
     /// For operators; without it, what they use is served to callers too.
     pub operators: Option<Server>,
 }
@@ -193,11 +195,13 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Futur
             stopping.cancel();
         };
         let router = |probes, door| callers(Arc::clone(&context), &gates, probes, door);
-        let proxied = listeners.proxies.map(|server| {
-            server.serve(router(endpoint::probes(), Door::Proxies), stopping.clone().cancelled_owned())
-        });
-        let direct = listeners.callers.serve(router(probes, Door::Everybody), stop);
-        tokio::join!(direct, OptionFuture::from(proxied));
+        let proxied = listeners
+            .proxies
+            .map(|server| server.serve(router(endpoint::probes(), Door::Proxies), stopping.cancelled()));
+        let direct = router(probes, Door::Everybody);
+        let beside = listeners.spiffe.map(|server| server.serve(direct.clone(), stopping.cancelled()));
+        let direct = listeners.callers.serve(direct, stop);
+        tokio::join!(direct, OptionFuture::from(beside), OptionFuture::from(proxied));
         broker.drain().await;
         drained.cancel();
     };

@@ -14,6 +14,7 @@ mod roots;
 mod stream;
 mod svid_server;
 mod tls_time;
+mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,9 @@ pub use possession::PossessionOnly;
 pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};
+pub use svid_server::Spiffe;
 pub use tls_time::TlsTime;
+pub use workload::{Svid, TrustBundle, WorkloadApi, WorkloadError};
 
 /// What a client may reach, and how much it reads.
 #[derive(Debug, Clone)]

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod alerts;
 #[cfg(test)]
 mod audit;
@@ -107,3 +109,5 @@ mod trust;
 mod ttl;
 #[cfg(test)]
 mod whoami;
+#[cfg(test)]
+mod workload_api;

@@ -47,12 +47,14 @@ fn config(role: Role, sources: BTreeMap<String, FactSource>) -> Config {
 
 fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
     Settings {
+        workload_api: None,
         blocks: crate::config::BlockSettings::default(),
         webhooks: BTreeMap::default(),
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
             operations_listen: None,
+            spiffe_listen: None,
             tls: None,
             proxy: None,
             trusted_proxies: Vec::new(),

@@ -41,12 +41,14 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         insecure_loopback: false,
     };
     let settings = Settings {
+        workload_api: None,
         blocks: crate::config::BlockSettings::default(),
         webhooks: BTreeMap::default(),
         server: ServerSettings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
             operations_listen: None,
+            spiffe_listen: None,
             tls: None,
             proxy: None,
             trusted_proxies: Vec::new(),

@@ -14,7 +14,9 @@ pub(crate) mod receiver;
 pub(crate) mod replicas;
 pub(crate) mod site;
 pub(crate) mod source;
+pub(crate) mod trust_domain;
 pub(crate) mod wait;
+pub(crate) mod workload;
 
 pub(crate) use api::Api;
 pub(crate) use issuer::Issuer;
@@ -22,3 +24,5 @@ pub(crate) use job_key::JobKey;
 pub(crate) use process::Server;
 pub(crate) use replicas::Replicas;
 pub(crate) use site::Site;
+pub(crate) use trust_domain::TrustDomain;
+pub(crate) use workload::Workload;
