@@ -117,7 +117,7 @@ pub(super) fn build(
         None => identity,
     };
     let gatherer = Gatherer::new(&config, clock.clone())?;
-    let providers = Providers::new(&config, Arc::clone(keyring), clock.clone())?;
+    let providers = Providers::new(&config, Arc::clone(keyring), clock.clone(), workload.cloned())?;
     Ok(Loaded { config, identity, gatherer, policy: checked.policy, providers })
 }
 
@@ -186,6 +186,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
         ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
+        ("server.spiffe_listen", new.server.spiffe_listen == old.server.spiffe_listen),
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("server.admin_socket", new.server.admin_socket == old.server.admin_socket),
@@ -213,10 +214,10 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
 fn same_place(new: &StorePlace, old: &StorePlace) -> bool {
     let way = |place: &StorePlace| match place {
         StorePlace::Sqlite(_) => None,
-        StorePlace::Postgres(PostgresPlace { password, ca, pool, .. }) => {
+        StorePlace::Postgres(PostgresPlace { password, ca, client_certificate, pool, .. }) => {
             let password =
                 password.as_ref().map(|password| Fingerprint::of(password.expose_secret().as_bytes()));
-            Some((password, ca.clone(), *pool))
+            Some((password, ca.clone(), client_certificate.clone(), *pool))
         }
     };
     new.to_string() == old.to_string() && way(new) == way(old)

@@ -9,6 +9,7 @@ mod limit;
 mod operate;
 mod others;
 mod own;
+mod proxy;
 mod read;
 mod renew;
 
@@ -17,7 +18,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::OptionFuture;
-use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -28,7 +28,7 @@ use crate::clock::{Clock, NoEntropy, random_bytes};
 use crate::config::Config;
 use crate::domain::{Ask, Code, DecisionId, Refusal, RoleName};
 use crate::facts::{Facts, Gatherer};
-use crate::identity::{Caller, Evidence, Identity};
+use crate::identity::{Caller, Evidence, Identity, RunnerEvidence};
 use crate::lease;
 use crate::ledger::{AskedFor, Authorised, InFlight, Leased, Ledger, Refused};
 use crate::policy::{Decision, Grant, Policy};
@@ -199,7 +199,7 @@ impl Broker {
             }
         };
         fail::fail_point!("after_authenticate");
-        self.gather(loaded, decision, caller, evidence.actor.as_ref(), ask).await
+        self.gather(loaded, decision, caller, evidence.of_runner(), ask).await
     }
 
     /// What policy will see of a verified caller's request, and of the runner that it shows, if it does not ask too often;
@@ -209,7 +209,7 @@ impl Broker {
         loaded: &Loaded,
         decision: DecisionId,
         caller: Caller,
-        actor: Option<&SecretString>,
+        runner: RunnerEvidence<'_>,
         ask: &Ask,
     ) -> Result<(Facts, Admitted), Refusal> {
         let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
@@ -221,8 +221,8 @@ impl Broker {
                 return self.refuse(decision, who, refusal).await;
             }
         };
-        let prove = |actor| Step::Authenticate.run(loaded.identity.prove_runner(actor, &caller));
-        let runner = match OptionFuture::from(actor.map(prove)).await.transpose() {
+        let prove = loaded.identity.prove_runner(runner, &caller);
+        let runner = match Step::Authenticate.run(prove).await {
             Ok(runner) => runner,
             Err(refusal) => {
                 let who = Refused::Identified { caller: &caller, asked, configuration };

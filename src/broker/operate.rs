@@ -12,11 +12,16 @@ impl Broker {
     /// is permitted is done with what this gives.
     ///
     /// # Errors
-    /// [`Denied`], recorded: `not_allowed` for an operation that no package decides.
+    /// [`Denied`], recorded: `not_allowed` for an operation that no package decides; `proof_replayed`.
     pub async fn operate(&self, evidence: &Evidence, ask: &OperationAsk) -> Result<Permitted, Denied> {
         let decision = new_decision(&self.clock, random_bytes())?;
         let permitted = match self.permit(decision, evidence, ask).await {
-            Ok(permit) => self.ledger.note_permit(permit).await,
+            Ok(permit) => match self.ledger.note_permit(permit).await {
+                Ok(permitted) => Ok(permitted),
+                Err((permit, refusal)) => {
+                    self.refuse(decision, Refused::Operation(permit.judged()), refusal).await
+                }
+            },
             Err(refusal) => Err(refusal),
         };
         permitted.map_err(|refusal| Denied { decision, refusal })
@@ -43,6 +48,11 @@ impl Broker {
             return self.refuse(decision, who, refusal).await;
         }
         if let Some(refusal) = self.ledger.blocked_operator(&caller) {
+            let who = Refused::Identified { caller: &caller, asked, configuration };
+            return self.refuse(decision, who, refusal).await;
+        }
+        // Policy decides operations on who asks alone. What is shown of a runner has to be right all the same.
+        if let Err(refusal) = loaded.identity.prove_runner(evidence.of_runner(), &caller).await {
             let who = Refused::Identified { caller: &caller, asked, configuration };
             return self.refuse(decision, who, refusal).await;
         }

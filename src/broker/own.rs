@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures_util::future::OptionFuture;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -105,13 +104,13 @@ impl Broker {
     /// Who `evidence` proves, and which roles it may see. Uses a token up for nothing.
     ///
     /// # Errors
-    /// One of the `token_*`, `issuer_*` and `identity_*` codes, of the runner's token too; `actor_refused`, `rate_limited`.
+    /// One of the `token_*`, `issuer_*` and `identity_*` codes, of the runner's proof too; `actor_refused`,
+    /// `runner_ambiguous`, `rate_limited`.
     pub async fn whoami(&self, evidence: &Evidence) -> Result<Whoami, Refusal> {
         let loaded = self.loaded();
         let caller = loaded.identity.authenticate(evidence).await?;
         self.limiter.look_up(caller.principal())?;
-        let proved = evidence.actor.as_ref().map(|actor| loaded.identity.prove_runner(actor, &caller));
-        let runner = OptionFuture::from(proved).await.transpose()?;
+        let runner = loaded.identity.prove_runner(evidence.of_runner(), &caller).await?;
         let roles = loaded.config.roles.values().filter(|role| sees(&caller, role)).cloned().collect();
         Ok(Whoami { caller, runner, roles })
     }

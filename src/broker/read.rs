@@ -22,10 +22,9 @@ impl Broker {
         let reading = match self.permit(decision, evidence, ask).await {
             Ok(permit) => match self.ledger.read(permit, ask, cursor).await {
                 Ok(reading) => Ok(reading),
-                Err((Some(permit), refusal)) => {
+                Err((permit, refusal)) => {
                     self.refuse(decision, Refused::Operation(permit.judged()), refusal).await
                 }
-                Err((None, refusal)) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
         };

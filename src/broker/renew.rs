@@ -12,8 +12,9 @@ use super::{Broker, Denied, Loaded, new_decision};
 use crate::clock::random_bytes;
 use crate::config::Role;
 use crate::domain::{Ask, Code, DecisionId, LeaseId, Refusal, Renewal, TraceParent, Ttl};
-use crate::identity::{Holder, Runner};
+use crate::identity::{Holder, Runner, RunnerEvidence};
 use crate::ledger::{AskedFor, LeaseStatus, Planned, Refused, Renewable, Renewed, RunnerId};
+use crate::net::PeerCertificate;
 use crate::policy::{Decision, Grant};
 use crate::telemetry::{self, Step};
 
@@ -28,6 +29,8 @@ pub struct Wish {
     pub ttl: Option<Ttl>,
     /// The token of the runner that it is held on, if one is shown.
     pub actor: Option<SecretString>,
+    /// The certificate of the connection, which may prove that runner.
+    pub certificate: Option<PeerCertificate>,
     /// The peer's address, or the one a trusted proxy vouches for.
     pub source_ip: Option<IpAddr>,
     /// The trace that it is part of, if a proxy that may be believed says so.
@@ -96,7 +99,11 @@ impl Broker {
         let decision = new_decision(&self.clock, random_bytes()).map_err(NotRenewed::Denied)?;
         let broker = Arc::clone(self);
         let span = telemetry::exchange_span(decision, ask.trace_parent);
-        let path = async move { broker.renewal(&loaded, decision, first, &ask, wish.actor.as_ref()).await };
+        let path = async move {
+            let Wish { actor, certificate, .. } = &wish;
+            let runner = RunnerEvidence { actor: actor.as_ref(), certificate: certificate.as_ref() };
+            broker.renewal(&loaded, decision, first, &ask, runner).await
+        };
         let path = path.instrument(span.clone());
         let outcome = match self.in_flight.spawn(path).await {
             Ok(outcome) => outcome,
@@ -176,10 +183,10 @@ impl Broker {
         decision: DecisionId,
         first: Renewable,
         ask: &Ask,
-        actor: Option<&SecretString>,
+        runner: RunnerEvidence<'_>,
     ) -> Result<Renewed, Refusal> {
         let _counted = self.count(loaded, &ask.role);
-        let (grant, _place) = self.decide_again(loaded, decision, &first, ask, actor).await?;
+        let (grant, _place) = self.decide_again(loaded, decision, &first, ask, runner).await?;
         if let Err(refusal) = self.would_prolong(grant.ttl(), &first) {
             return self.refuse(decision, Refused::Judged(grant.judged()), refusal).await;
         }
@@ -230,7 +237,7 @@ impl Broker {
         decision: DecisionId,
         first: &Renewable,
         ask: &Ask,
-        actor: Option<&SecretString>,
+        runner: RunnerEvidence<'_>,
     ) -> Result<(Grant, Admitted), Refusal> {
         let caller = match loaded.identity.recall_insecure(first.claims.clone(), first.token) {
             Ok(caller) => caller,
@@ -239,7 +246,7 @@ impl Broker {
                 return self.refuse(decision, who, refusal).await;
             }
         };
-        let (facts, place) = self.gather(loaded, decision, caller, actor, ask).await?;
+        let (facts, place) = self.gather(loaded, decision, caller, runner, ask).await?;
         if let Err(refusal) = same_runner(first.runner.as_ref(), facts.runner()) {
             let (asked, configuration) = (AskedFor::Role(ask.role.as_str()), loaded.config.revision);
             let who = Refused::Identified { caller: facts.caller(), asked, configuration };

@@ -15,6 +15,7 @@ mod layout;
 mod life;
 mod operations;
 mod provider;
+mod proxy;
 mod role;
 mod rule;
 mod runner;
@@ -49,7 +50,7 @@ use super::files::Files;
 use super::problem::{Problem, Problems};
 use super::reader::{Overlay, Reader, read_file};
 use super::{Config, Role};
-use crate::domain::RoleName;
+use crate::domain::{IssuerUrl, RoleName};
 
 /// Most roles. Loading, and what holds one engine per package set, is planned and measured up to here.
 const MAX_ROLES: usize = 20_000;
@@ -92,6 +93,13 @@ pub(super) fn load(around: &Around<'_>, problems: &mut Problems) -> Option<Confi
         entry.read(problems, |r| issuer::issuer(name, r, around, &known, &mut taken)).map(Arc::new)
     });
     known.learn_attributes(&issuers);
+    if let Some(proxy) = draft.server.as_ref().and_then(|server| server.proxy.as_ref()) {
+        // A broken file may be the one.
+        let has_bundle = |domain: &IssuerUrl| {
+            issuers.values().any(|issuer| issuer.as_ref().is_none_or(|issuer| issuer.url == *domain))
+        };
+        proxy::check_domains(proxy, has_bundle, problems);
+    }
 
     known.roles = layout::role_names(around.files);
     known.tables =

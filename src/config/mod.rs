@@ -13,6 +13,7 @@ mod issuer;
 mod jwks;
 mod load;
 mod problem;
+mod proxy;
 mod reader;
 mod retention;
 mod role;
@@ -32,6 +33,7 @@ pub use issuer::{
 };
 pub use jwks::{JWKS_LIMITS, MAX_BUNDLE_BYTES, MAX_JWKS_KEYS};
 pub use problem::{Problem, Problems, Severity};
+pub use proxy::{CertificateHeader, ProxySettings};
 pub use retention::{InvalidRetention, Retention};
 pub use role::{
     AwsRole, AwsScope, DeclaredKey, DeclaredType, JwtRole, LeaseTerms, ProviderRole, Role, RoleBudget,
@@ -39,7 +41,7 @@ pub use role::{
 };
 pub use settings::{
     AllowedClients, AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations,
-    ServerSettings, Settings, SourceAuth, StoreSettings, TlsSettings, Webhook, WebhookAuth,
+    ServerSettings, Settings, SourceAuth, StoreSettings, TlsFiles, TlsSettings, Webhook, WebhookAuth,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
@@ -76,9 +78,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// True if callers may prove who they are by a client certificate.
-    pub fn asks_for_svids(&self) -> bool {
-        self.issuers.values().any(|issuer| issuer.url.trust_domain().is_some())
+    /// True if callers may prove by a client certificate who they are, or that they have a key that something wants proved.
+    pub fn asks_for_certificates(&self) -> bool {
+        let wants = |issuer: &Arc<Issuer>| {
+            issuer.url.trust_domain().is_some() || issuer.possession == Possession::Required
+        };
+        self.issuers.values().any(wants) || self.roles.values().any(|role| role.possession_required)
     }
 
     /// Reads `directory` and lays `environment` (`TOLLGATE_SERVER__…` only) over it.

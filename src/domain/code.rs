@@ -71,20 +71,23 @@ codes! {
     TokenTooOld "token_too_old": "the token was issued longer ago than its issuer's maximum age", "get a fresh token just before asking", "tollgate whoami";
     TokenClaimInvalid "token_claim_invalid": "a required claim is missing or of the wrong type", "check the issuer's profile against the claims it really sends", "tollgate whoami";
     TokenReplayed "token_replayed": "the token was used for this role before", "get a fresh token for every exchange, or retry with the same Idempotency-Key within 60 seconds", "tollgate whoami";
-    ProofMissing "proof_missing": "the token or lease is bound to a key, and no proof of that key came with the request", "send a DPoP proof by the key (RFC 9449), or use tollgate exec, which makes both", "tollgate exec --help";
+    ProofMissing "proof_missing": "the token or lease is bound to a key, and no proof of that key came with the request", "send a DPoP proof by the key (RFC 9449), or connect with a certificate of the key, or use tollgate exec, which makes token and proof", "tollgate exec --help";
     ProofInvalid "proof_invalid": "the DPoP proof is not one by the key, for this request and of this minute", "make a new proof for every request, with its method and Tollgate's public URL; check the clock", "tollgate exec --help";
     ProofReplayed "proof_replayed": "the DPoP proof was used before", "make a new proof, with a jti of its own, for every request and every retry", "tollgate exec --help";
-    PossessionRequired "possession_required": "the issuer's entry or the role takes only tokens that are bound to a key", "ask the platform for the audience with #jkt= and the key's thumbprint after it, or use tollgate exec", "tollgate exec --help";
+    PossessionRequired "possession_required": "the issuer's entry or the role takes only tokens that are bound to a key", "ask the platform for the audience with #jkt= and the key's thumbprint after it, or use tollgate exec, or show an X.509-SVID instead", "tollgate exec --help";
     IssuerUnavailable "issuer_unavailable": "the issuer's keys cannot be fetched and none are remembered", "retry; if it persists, check the issuer and the network between", "tollgate check";
     CertificateInvalid "certificate_invalid": "the client certificate is no X.509-SVID", "show a leaf with exactly one URI name, a SPIFFE ID with a path, that may sign for itself and for nothing else", "tollgate whoami";
+    ForwardedCertificateInvalid "forwarded_certificate_invalid": "the proxy's header with the client's certificate cannot be read", "let the proxy replace what clients send, and pass on one certificate with its chain: Cert and Chain for Envoy, or RFC 9440", "tollgate check";
+    ProxyRefused "proxy_refused": "the listener for proxies was reached by somebody who is none of them", "compare the proxy's SPIFFE ID with server.proxy, and its certificate with its domain's bundle; others use the other listener", "tollgate check";
     CertificateUntrusted "certificate_untrusted": "no authority of its own trust domain vouches for the client certificate now", "show the whole chain of a certificate that has not expired; compare the domain's bundle", "tollgate whoami";
     IdentityNotAdmitted "identity_not_admitted": "the identity is valid but does not belong to this organisation", "compare the issuer's require rules with the token's claims", "tollgate whoami";
 
-    // The runner's token, beside the job's. What is wrong with it as a token is said by the codes above.
-    ActorRefused "actor_refused": "the actor token is not one of a runner", "send a token of the runner's own, by an issuer whose file has [runner], made for that file's audience", "tollgate whoami";
+    // The runner's token or certificate, beside the job's token. What is wrong with it as such is said by the codes above.
+    ActorRefused "actor_refused": "the actor token, or the certificate beside the token, is not one of a runner", "show what is the runner's own, of an issuer or trust domain whose file has [runner]; a token is made for that file's audience", "tollgate whoami";
+    RunnerAmbiguous "runner_ambiguous": "the actor token and the client certificate name two runners", "show one of them, or two of one SPIFFE ID", "tollgate whoami";
     RunnerNotIdentity "runner_not_identity": "the token is one of a runner, which cannot ask by itself", "send the job's own token, and the runner's as actor token beside it", "tollgate whoami";
-    RunnerMissing "runner_missing": "the runner must prove itself, and did not", "let the runner show its own token: tollgate exec --actor-token-from, or the parameter actor_token", "tollgate whoami";
-    RunnerUnwanted "runner_unwanted": "the role gives nothing to a request that shows a runner", "leave the actor token out", "tollgate whoami";
+    RunnerMissing "runner_missing": "the runner must prove itself, and did not", "let the runner connect with its X.509-SVID, or show its own token: tollgate exec --actor-token-from, or the parameter actor_token", "tollgate whoami";
+    RunnerUnwanted "runner_unwanted": "the role gives nothing to a request that shows a runner", "leave the actor token, or the runner's certificate, out", "tollgate whoami";
     RunnerTenantDiffers "runner_tenant_differs": "the runner belongs to another tenant than the job", "run the job on a runner of its own tenant", "tollgate whoami";
     RunnerDiffers "runner_differs": "the lease was granted on another runner", "renew it where it was granted, or ask for a new credential", "tollgate exec --help";
 

@@ -1,4 +1,4 @@
-//! The name of a public key that a token is bound to.
+//! The name of a public key that a token is bound to, or of a certificate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,8 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A JWK's SHA-256 thumbprint (RFC 7638, section 3), which tells one public key from every other.
+/// A SHA-256 thumbprint: of a JWK (RFC 7638, section 3), which tells one public key from every other, or of a certificate
+/// (RFC 8705, section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thumbprint([u8; 32]);
 

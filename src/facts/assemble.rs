@@ -155,7 +155,7 @@ pub(super) fn identity(caller: &Caller, now: Timestamp, origins: &mut Origins) -
         trust: caller.trust(),
         // Within the accepted skew a token may be from the future; it is then as young as can be.
         age_seconds: u64::try_from(age).unwrap_or(0),
-        bound: caller.bound().is_some(),
+        bound: caller.has_key(),
         attributes,
         claims: Arc::clone(caller.claims()),
     }

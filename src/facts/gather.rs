@@ -114,8 +114,8 @@ impl Gatherer {
     ) -> Result<(&Bound, BTreeSet<ScopeName>, Option<&Row>), Refusal> {
         let bound = self.visible(caller, &ask.role)?;
         runner::check(&bound.role, caller, runner)?;
-        if bound.role.possession_required && caller.bound().is_none() {
-            let message = "this role wants a token that is bound to a key, so that a stolen one is of no use";
+        if bound.role.possession_required && !caller.has_key() {
+            let message = "this role wants a token that is bound to a key, or an X.509-SVID: a stolen token is then of no use";
             return Err(Refusal::new(Code::PossessionRequired, message));
         }
         let scopes = scopes(&bound.role, ask)?;

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 
 use crate::config::{Role, Row, Target};
 use crate::domain::{Ask, DecisionId, Refusal, ScopeName, Ttl};
-use crate::identity::{Caller, Runner};
+use crate::identity::{Binding, Caller, Runner};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -112,6 +112,10 @@ impl Facts {
     /// Who asks.
     pub const fn caller(&self) -> &Caller {
         &self.caller
+    }
+    /// What is given is bound to: the key that the caller's token names, or that of its certificate if the role wants one.
+    pub fn binding(&self) -> Option<Binding> {
+        self.caller.binding(self.role.possession_required)
     }
     /// Where the job runs, if that is proved.
     pub const fn runner(&self) -> Option<&Runner> {

@@ -16,7 +16,8 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TtlInvalid
         | Code::NameInvalid
         | Code::ScopeUnknown
-        | Code::DeclaredKeyRefused => StatusCode::BAD_REQUEST,
+        | Code::DeclaredKeyRefused
+        | Code::ForwardedCertificateInvalid => StatusCode::BAD_REQUEST,
         Code::TokenMissing
         | Code::TokenTooLarge
         | Code::TokenMalformed
@@ -35,10 +36,12 @@ pub(super) const fn status(code: Code) -> StatusCode {
         | Code::TokenReplayed
         | Code::CertificateInvalid
         | Code::CertificateUntrusted
+        | Code::ProxyRefused
         | Code::ProofMissing
         | Code::ProofInvalid
         | Code::ProofReplayed
         | Code::ActorRefused
+        | Code::RunnerAmbiguous
         | Code::AlertRefused => StatusCode::UNAUTHORIZED,
         Code::IdentityNotAdmitted
         | Code::PossessionRequired
@@ -160,9 +163,12 @@ pub(super) const fn oauth_error(code: Code) -> OauthError {
         | Code::TokenReplayed
         | Code::CertificateInvalid
         | Code::CertificateUntrusted
+        | Code::ForwardedCertificateInvalid
+        | Code::ProxyRefused
         | Code::IdentityNotAdmitted
         | Code::PossessionRequired
         | Code::ActorRefused
+        | Code::RunnerAmbiguous
         | Code::RunnerNotIdentity
         | Code::RunnerMissing
         | Code::RunnerUnwanted

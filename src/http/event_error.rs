@@ -48,10 +48,13 @@ pub(super) const fn event_error(code: Code) -> &'static str {
         | Code::TokenReplayed
         | Code::CertificateInvalid
         | Code::CertificateUntrusted
+        | Code::ForwardedCertificateInvalid
+        | Code::ProxyRefused
         | Code::ProofMissing
         | Code::ProofInvalid
         | Code::ProofReplayed
         | Code::ActorRefused
+        | Code::RunnerAmbiguous
         | Code::RunnerNotIdentity
         | Code::RunnerMissing
         | Code::RunnerUnwanted

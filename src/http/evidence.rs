@@ -94,7 +94,8 @@ pub(super) fn of_lease(url: &IssuerUrl, parts: &Parts) -> Result<LeaseProof, Ref
     let evidence = of(url, parts)?;
     match evidence.token {
         Some(token) if token.expose_secret().starts_with(LeaseSecret::PREFIX) => {
-            Ok(LeaseProof::Holder(Held { secret: secret(&token)?, proof: evidence.proof }))
+            let (proof, certificate) = (evidence.proof, evidence.certificate);
+            Ok(LeaseProof::Holder(Held { secret: secret(&token)?, proof, certificate }))
         }
         token => Ok(LeaseProof::Operator(Evidence { token, ..evidence })),
     }
@@ -106,7 +107,7 @@ pub(super) fn of_lease(url: &IssuerUrl, parts: &Parts) -> Result<LeaseProof, Ref
 /// As [`of`]; `lease_unknown`.
 pub(super) fn held(url: &IssuerUrl, parts: &Parts) -> Result<Held, Refusal> {
     let (token, proof) = shown(url, parts)?;
-    Ok(Held { secret: secret(&token)?, proof })
+    Ok(Held { secret: secret(&token)?, proof, certificate: certificate(parts) })
 }
 
 fn secret(token: &SecretString) -> Result<LeaseSecret, Refusal> {

@@ -121,7 +121,7 @@ fn for_parameter(element: &str) -> Option<IpAddr> {
 }
 
 /// `text` cut at `separator` wherever that is not inside a quoted string (RFC 9110, section 5.6.4).
-fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c: char| {
         let ends = c == separator && !quoted;

@@ -12,6 +12,7 @@ mod answer;
 mod arriving;
 mod bearer;
 mod body;
+mod client_certificate;
 mod connection;
 mod endpoint;
 mod error;
@@ -27,6 +28,7 @@ mod json;
 mod limits;
 mod observe;
 mod peer;
+mod proxy;
 mod query;
 mod server;
 mod signature;
@@ -116,21 +118,45 @@ impl Context {
 pub struct Listeners {
     /// For callers.
     pub callers: Server,
+    /// For proxies that pass on the certificates of callers.
+    pub proxies: Option<Server>,
+    /// For callers too, who want to see an SVID.
+    pub spiffe: Option<Server>,
     /// For operators; without it, what they use is served to callers too.
     pub operators: Option<Server>,
 }
 
+/// Whom a listener lets through to what callers use.
+#[derive(Debug, Clone, Copy)]
+enum Door {
+    /// Whoever connects.
+    Everybody,
+    /// Proxies that prove who they are.
+    Proxies,
+}
+
 /// What callers use, behind its limits, beside `probes`, which answer under any load.
-fn callers(context: Arc<Context>, probes: Router<Arc<Context>>) -> Router {
-    let gate = limits::Gate::new(&context.limits);
+fn callers(context: Arc<Context>, gates: &Gates, probes: Router<Arc<Context>>, door: Door) -> Router {
+    let Gates { api: gate, switch: of_switch } = gates.clone();
+    let through = |routes: Router<Arc<Context>>| match door {
+        Door::Everybody => routes,
+        Door::Proxies => routes.layer(from_fn_with_state(Arc::clone(&context), proxy::admit)),
+    };
     let behind = |routes: Router<Arc<Context>>, gate: limits::Gate| {
-        routes.layer(from_fn_with_state((Arc::clone(&context), gate), turned_away::admit))
+        through(routes).layer(from_fn_with_state((Arc::clone(&context), gate), turned_away::admit))
     };
     let budgeted = from_fn_with_state(Arc::clone(&context), turned_away::admit_peer);
     let api = behind(endpoint::exchanges().merge(endpoint::lookups().layer(budgeted)), gate.clone());
-    let switch = behind(endpoint::switch(), limits::Gate::of_switch(&context.limits));
+    let switch = behind(endpoint::switch(), of_switch);
     let probes = probes.layer(from_fn_with_state(gate, limits::contain));
     shell(api.merge(switch).merge(probes)).with_state(context)
+}
+
+/// The limits of what callers use, which all its listeners share.
+#[derive(Clone)]
+struct Gates {
+    api: limits::Gate,
+    switch: limits::Gate,
 }
 
 /// What operators use, on a listener of its own.
@@ -153,6 +179,8 @@ fn shell<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
 /// watch that to its end.
 pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Future<Output = ()>) {
     let drained = CancellationToken::new();
+    let gates =
+        Gates { api: limits::Gate::new(&context.limits), switch: limits::Gate::of_switch(&context.limits) };
     let probes = if listeners.operators.is_some() { endpoint::probes() } else { endpoint::operations() };
     let operating = listeners
         .operators
@@ -160,11 +188,20 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Futur
     let calling = async {
         let broker = Arc::clone(&context.broker);
         let waiting = Arc::clone(&context);
-        let stop = async move {
+        let stopping = CancellationToken::new();
+        let stop = async {
             stop.await;
             waiting.followers.end();
+            stopping.cancel();
         };
-        listeners.callers.serve(callers(context, probes), stop).await;
+        let router = |probes, door| callers(Arc::clone(&context), &gates, probes, door);
+        let proxied = listeners
+            .proxies
+            .map(|server| server.serve(router(endpoint::probes(), Door::Proxies), stopping.cancelled()));
+        let direct = router(probes, Door::Everybody);
+        let beside = listeners.spiffe.map(|server| server.serve(direct.clone(), stopping.cancelled()));
+        let direct = listeners.callers.serve(direct, stop);
+        tokio::join!(direct, OptionFuture::from(beside), OptionFuture::from(proxied));
         broker.drain().await;
         drained.cancel();
     };

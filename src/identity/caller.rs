@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::UsedProof;
+use super::{Binding, SvidKey, UsedProof};
 use crate::config::{Issuer, Replay};
 use crate::domain::{AttributeName, IssuerName, IssuerUrl, PrincipalKey, TenantName, Thumbprint, Trust};
 use crate::secret::Fingerprint;
@@ -34,6 +34,8 @@ pub struct Caller {
     pub(super) replay: Replay,
     pub(super) bound: Option<Thumbprint>,
     pub(super) proof: Option<UsedProof>,
+    /// Of a certificate.
+    pub(super) svid: Option<SvidKey>,
 }
 
 impl Caller {
@@ -89,7 +91,18 @@ impl Caller {
     pub const fn bound(&self) -> Option<Thumbprint> {
         self.bound
     }
-    /// The proof of that key; none of an identity that is recalled.
+    /// True if what says who it is would be of no use without a key, which was proved: that of its token, or of its
+    /// certificate.
+    pub const fn has_key(&self) -> bool {
+        self.bound.is_some() || self.svid.is_some()
+    }
+    /// What it is given is bound to: the key that its token names; or, where `wanted`, that of its certificate. An SVID's key
+    /// changes within the hour, and takes with it what is bound to it, so that this is done for nobody who does not want it.
+    pub fn binding(&self, wanted: bool) -> Option<Binding> {
+        let svid = || self.svid.filter(|_| wanted).map(Binding::Svid);
+        self.bound.map(Binding::Key).or_else(svid)
+    }
+    /// The proof of the token's key; none of an identity that is recalled, or whose connection has the key.
     pub const fn proof(&self) -> Option<UsedProof> {
         self.proof
     }

@@ -17,6 +17,7 @@ mod jwks;
 mod keys;
 mod possession;
 mod profile;
+mod proxy;
 mod published;
 mod runner;
 mod spiffe;
@@ -39,8 +40,11 @@ pub use caller::{Attributes, Caller};
 pub use entry::KeyAge;
 pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
-pub use evidence::Evidence;
-pub use possession::{ALGORITHMS, BINDING, Held, Holder, Proof, UsedProof, thumbprint};
+pub use evidence::{Evidence, RunnerEvidence};
+pub use possession::{
+    ALGORITHMS, BINDING, Binding, Held, Holder, Proof, SvidKey, UsedProof, thumbprint,
+    thumbprint_of_certificate,
+};
 pub use runner::Runner;
 
 use crate::clock::Clock;
@@ -50,6 +54,7 @@ use crate::net::{PeerCertificate, WorkloadApi};
 use crate::secret::Fingerprint;
 use claim::ClaimError;
 use entry::{Entries, Entry};
+use possession::Shown;
 use spiffe::X509Svid;
 use times::Times;
 use token::{TokenError, Unverified};
@@ -133,11 +138,12 @@ impl Identity {
     /// `possession_required`, `runner_not_identity`.
     pub async fn authenticate(&self, evidence: &Evidence) -> Result<Caller, Refusal> {
         match (&evidence.token, &evidence.certificate) {
-            (Some(token), _) => {
-                self.by_token(token.expose_secret(), evidence.proof.as_ref(), runner::identities_only).await
+            (Some(token), certificate) => {
+                let shown = Shown { proof: evidence.proof.as_ref(), certificate: certificate.as_ref() };
+                self.by_token(token.expose_secret(), shown, runner::identities_only).await
             }
             (None, Some(certificate)) if self.entries.have_domains() => {
-                self.by_certificate(certificate).await
+                self.by_certificate(&X509Svid::read(certificate)?, certificate, runner::identities_only).await
             }
             (None, _) => Err(TokenError::Missing.into()),
         }
@@ -147,7 +153,7 @@ impl Identity {
     async fn by_token(
         &self,
         token: &str,
-        proof: Option<&Proof>,
+        shown: Shown<'_>,
         fits: fn(&Issuer) -> Result<(), Refusal>,
     ) -> Result<Caller, Refusal> {
         let unverified = Unverified::parse(token)?;
@@ -155,7 +161,7 @@ impl Identity {
         fits(&entry.issuer)?;
         entry.check_form(&unverified, token)?;
         let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
-        let pair = possession::pair(bound, proof)?;
+        let pair = possession::pair(bound, shown)?;
         let key = entry.key(&unverified).await?;
         let fingerprint = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
@@ -167,16 +173,22 @@ impl Identity {
         Ok(Caller { bound, proof, ..caller })
     }
 
-    /// The certificate's own trust domain is asked, and no other; one that is not configured is asked nothing.
-    async fn by_certificate(&self, peer: &PeerCertificate) -> Result<Caller, Refusal> {
-        let svid = X509Svid::read(peer)?;
+    /// Whom `svid`, the leaf of `peer`, is about, if `fits` lets its entry vouch for that. The certificate's own trust domain is
+    /// asked, and no other; one that is not configured is asked nothing.
+    async fn by_certificate(
+        &self,
+        svid: &X509Svid,
+        peer: &PeerCertificate,
+        fits: impl FnOnce(&Issuer) -> Result<(), Refusal>,
+    ) -> Result<Caller, Refusal> {
         let entry = self.entries.of_domain(&format!("spiffe://{}", svid.id.trust_domain_name()))?;
-        runner::identities_only(&entry.issuer)?;
+        fits(&entry.issuer)?;
         let now = self.clock.now();
-        entry.vouch(&svid, peer, now).await?;
+        entry.vouch(svid, peer, now).await?;
         let claims = svid.claims();
         let times = times::of_certificate(&claims, &entry.issuer, now)?;
-        Self::admit(entry, claims, times, Fingerprint::of(peer.leaf()), Replay::Off)
+        let caller = Self::admit(entry, claims, times, Fingerprint::of(peer.leaf()), Replay::Off)?;
+        Ok(Caller { svid: svid.key, ..caller })
     }
 
     /// The identity that the verified `claims` of an earlier exchange are today: read and admitted by the configuration
@@ -190,12 +202,13 @@ impl Identity {
     pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
         let entry = self.entries.select_recorded(&claims)?;
         runner::identities_only(&entry.issuer)?;
-        // A certificate has no audience, and needs no other key.
+        // A certificate has no audience, and needs no other key than its own.
         let named = claims.contains_key("aud").then(|| token::audiences(&claims)).transpose()?;
+        let svid = named.is_none().then(|| SvidKey::recorded(&claims)).flatten();
         let bound = named.map_or(Ok(None), |audiences| entry.bound_to(&audiences))?;
         let times = times::recall(&claims, &entry.issuer)?;
         let caller = Self::admit(entry, claims, times, token, entry.issuer.replay)?;
-        Ok(Caller { bound, ..caller })
+        Ok(Caller { bound, svid, ..caller })
     }
 
     fn admit(
@@ -228,6 +241,7 @@ impl Identity {
             replay,
             bound: None,
             proof: None,
+            svid: None,
             issuer: Arc::clone(issuer),
         })
     }

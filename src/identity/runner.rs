@@ -1,19 +1,26 @@
-//! Where a job runs, proved by a token of the runner's own beside the job's (RFC 8693, section 2.1: the actor).
+//! Where a job runs, proved beside the job's token: by a token of the runner's own (RFC 8693, section 2.1: the actor), or by
+//! the X.509-SVID that it connects with.
 //!
-//! The token is verified and admitted as any identity is, by an entry that says it is for runners. Two valid tokens are
+//! Either is verified and admitted as any identity is, by an entry that says it is for runners. Two valid identities are
 //! two proved identities, and not yet one job: whoever holds both may have brought them together.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::claim::ClaimError;
-use super::{Attributes, Caller, Identity};
+use super::possession::{self, Shown};
+use super::spiffe::{X509Svid, is_bare_key};
+use super::{Attributes, Caller, Identity, RunnerEvidence};
 use crate::config::attributes::RUNNER_TEXT_KEYS;
 use crate::config::{Issuer, RunnerRules};
 use crate::domain::{AttributeName, BlockValue, Code, Refusal};
+use crate::net::PeerCertificate;
 
 /// The member that every runner has.
 const ID: &str = "id";
+
+/// The kind of an identity that has a SPIFFE ID, which is then its subject.
+const SPIFFE: &str = "spiffe";
 
 /// A runner that proved itself. Only the identity module can make one.
 #[derive(Debug, Clone)]
@@ -46,18 +53,67 @@ impl Runner {
 }
 
 impl Identity {
-    /// Verifies the token that `caller` shows of the runner that it executes on. It has no proof of possession beside it: one
-    /// that is bound to a key is refused.
+    /// Verifies all that is `shown` beside what says who `caller` is, and gives the runner that it executes on, if that is
+    /// proved. A token and a certificate have to name one runner.
     ///
     /// # Errors
-    /// As [`Self::authenticate`], about this token; `actor_refused` if its entry is not for runners, or it is the caller's own.
-    pub async fn prove_runner(&self, actor: &SecretString, caller: &Caller) -> Result<Runner, Refusal> {
+    /// As [`Self::authenticate`], about either; `actor_refused` if the entry of one is not for runners, or the token is the
+    /// caller's own; `runner_ambiguous`.
+    pub async fn prove_runner(
+        &self,
+        shown: RunnerEvidence<'_>,
+        caller: &Caller,
+    ) -> Result<Option<Runner>, Refusal> {
+        let by_token = match shown.actor {
+            Some(actor) => Some(self.runner_by_token(actor, caller).await?),
+            None => None,
+        };
+        let by_certificate = match shown.certificate {
+            Some(peer) => self.runner_by_certificate(peer, caller).await.map_err(beside)?,
+            None => None,
+        };
+        match (by_token, by_certificate) {
+            (Some(token), Some(certificate)) if !is_one(&token.caller, &certificate.caller) => {
+                Err(Refusal::new(
+                    Code::RunnerAmbiguous,
+                    "the actor token and the client certificate do not have the same SPIFFE ID",
+                ))
+            }
+            // The certificate is the stronger one: its key is proved.
+            (token, certificate) => Ok(certificate.or(token)),
+        }
+    }
+
+    /// By the certificate of the connection; none if it proves a key and names nobody, or names the caller itself.
+    async fn runner_by_certificate(
+        &self,
+        peer: &PeerCertificate,
+        caller: &Caller,
+    ) -> Result<Option<Runner>, Refusal> {
+        let is_callers_key = |bound| possession::has_key(peer, bound);
+        if is_bare_key(peer) && caller.bound().is_some_and(is_callers_key) {
+            return Ok(None);
+        }
+        let svid = X509Svid::read(peer)?;
+        let is_caller = caller.kind() == SPIFFE && caller.subject() == svid.id.to_string();
+        let fits = |issuer: &Issuer| if is_caller { Ok(()) } else { runners_only(issuer) };
+        let shown = self.by_certificate(&svid, peer, fits).await?;
+        if is_caller {
+            return Ok(None);
+        }
+        let rules = shown.issuer.runner.clone().ok_or_else(not_for_runners)?;
+        Ok(Some(read(shown, &rules)?))
+    }
+
+    /// By a token. It has no proof of possession beside it: one that is bound to a key is refused.
+    async fn runner_by_token(&self, actor: &SecretString, caller: &Caller) -> Result<Runner, Refusal> {
         let of_actor = |refusal: Refusal| Refusal {
             message: format!("the actor token: {}", refusal.message),
             ..refusal
         };
-        let shown = self.by_token(actor.expose_secret(), None, runners_only).await.map_err(of_actor)?;
-        if shown.token() == caller.token() {
+        let shown = self.by_token(actor.expose_secret(), Shown::default(), runners_only).await;
+        let shown = shown.map_err(of_actor)?;
+        if shown.token() == caller.token() || is_one(&shown, caller) {
             return Err(Refusal::new(
                 Code::ActorRefused,
                 "the actor token is the job's own: it proves nothing more",
@@ -86,8 +142,18 @@ fn runners_only(issuer: &Issuer) -> Result<(), Refusal> {
     Err(not_for_runners().with_detail(format!("entry {}", issuer.name)))
 }
 
+/// Says which certificate it is that was refused: the caller has shown a token too.
+fn beside(refusal: Refusal) -> Refusal {
+    Refusal { message: format!("the certificate beside the token: {}", refusal.message), ..refusal }
+}
+
+/// True if both have one SPIFFE ID.
+fn is_one(one: &Caller, other: &Caller) -> bool {
+    one.kind() == SPIFFE && other.kind() == SPIFFE && one.subject() == other.subject()
+}
+
 fn not_for_runners() -> Refusal {
-    Refusal::new(Code::ActorRefused, "its issuer and audience are not configured for runners")
+    Refusal::new(Code::ActorRefused, "its issuer, or trust domain, is not configured for runners")
 }
 
 /// Fills the members from the attributes. One without a value is absent, but for the id.

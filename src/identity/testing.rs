@@ -61,6 +61,7 @@ pub(crate) fn caller(token: &str, now: Timestamp) -> Caller {
         replay: Replay::Once,
         bound: None,
         proof: None,
+        svid: None,
     }
 }
 

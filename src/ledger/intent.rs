@@ -46,7 +46,7 @@ intents! {
     Adopt => Settled;
     Close => Settled;
     Decide => (), grants: false;
-    Operate => ();
+    Operate => bool;
     Count => (), grants: false;
     AskEnd => Asked;
     Claim => Vec<endings::Claim>;
@@ -211,10 +211,12 @@ pub(super) struct Decide {
     pub(super) row: Arc<DecisionRow>,
 }
 
-/// Records that an operation is permitted.
+/// Records that an operation is permitted; does not if the proof was used before.
 #[derive(Debug)]
 pub(super) struct Operate {
     pub(super) row: Arc<DecisionRow>,
+    /// As [`Authorise::proof`].
+    pub(super) proof: Option<(Fingerprint, i64)>,
 }
 
 /// Records counts of refusals.

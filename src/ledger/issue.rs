@@ -15,7 +15,7 @@ use super::states::{Authorised, Leased, Planned, Superseded};
 use crate::clock::random_bytes;
 use crate::config::Replay;
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Minted, Refusal, Revocability};
-use crate::identity::{Caller, Runner, UsedProof};
+use crate::identity::{Binding, Caller, Runner, UsedProof};
 use crate::policy::Grant;
 use crate::secret::{Fingerprint, LeaseSecret};
 use crate::signing::SigningError;
@@ -61,9 +61,7 @@ impl Ledger {
             Ok(Authorisation::Replayed) => {
                 Refusal::new(Code::TokenReplayed, "the token, or the runner's, was used for this role before")
             }
-            Ok(Authorisation::ProofReplayed) => {
-                Refusal::new(Code::ProofReplayed, "the DPoP proof was used before")
-            }
+            Ok(Authorisation::ProofReplayed) => proof_replayed(),
             Ok(Authorisation::IdempotencyConflict) => Refusal::new(
                 Code::IdempotencyConflict,
                 "the Idempotency-Key was used for a different request within the last minute",
@@ -128,7 +126,7 @@ impl Ledger {
                 Revocability::Now => true,
                 Revocability::DiesAtExpiry => false,
             },
-            bound_to: grant.facts().caller().bound(),
+            bound_to: grant.facts().binding().map(Binding::key),
             idempotency: idempotency(grant).map(|idempotency| idempotency.key),
             heartbeat: grant.facts().role().lease.heartbeat.map(millis),
         };
@@ -238,6 +236,11 @@ fn replay_until(caller: &Caller) -> Timestamp {
 fn replay_key(caller: &Caller, role: &str) -> Fingerprint {
     let hash = Canon::new("tollgate/replay/1").bytes(caller.token().as_bytes()).text(role).finish();
     timed(hash, caller.expires_at())
+}
+
+/// Answers a proof that has served.
+pub(super) fn proof_replayed() -> Refusal {
+    Refusal::new(Code::ProofReplayed, "the DPoP proof was used before")
 }
 
 /// The key of a proof, likewise, and until when it is remembered.

@@ -100,14 +100,14 @@ impl Ledger {
     /// Begins a reading of what `ask` means, or goes on with the one that `cursor` belongs to.
     ///
     /// # Errors
-    /// With the permit: `request_malformed` for a cursor that was not given for this, to this identity;
+    /// With the permit: `request_malformed` for a cursor that was not given for this, to this identity; `proof_replayed`;
     /// `store_unavailable`, for nothing is shown without a record.
     pub async fn read(
         &self,
         permit: Permit,
         ask: &OperationAsk,
         cursor: Option<&str>,
-    ) -> Result<Reading, (Option<Permit>, Refusal)> {
+    ) -> Result<Reading, (Permit, Refusal)> {
         let context = context(&permit, ask);
         let cursor = match cursor.map(|text| self.open_cursor(&context, text)) {
             None => None,
@@ -115,7 +115,7 @@ impl Ledger {
             Some(None) => {
                 let message =
                     "the cursor is not one of this search and this identity; begin again without it";
-                return Err((Some(permit), Refusal::new(Code::RequestMalformed, message)));
+                return Err((permit, Refusal::new(Code::RequestMalformed, message)));
             }
         };
         let now = self.clock.now().as_millisecond();
@@ -125,10 +125,10 @@ impl Ledger {
                 let permitted = Permitted { permit };
                 return Ok(Reading { permitted, context, place: Some(place), recorded_at });
             }
-            let permitted = self.note_permit(permit).await.map_err(|refusal| (None, refusal))?;
+            let permitted = self.note_permit(permit).await?;
             return Ok(Reading { permitted, context, place: Some(place), recorded_at: now });
         }
-        let permitted = self.note_permit(permit).await.map_err(|refusal| (None, refusal))?;
+        let permitted = self.note_permit(permit).await?;
         Ok(Reading { permitted, context, place: None, recorded_at: now })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::intent::{Count, Decide, Operate};
+use super::issue::{proof_replayed, used_proof};
 use super::record::DecisionRow;
 use super::states::{Permitted, Refused};
 use super::{Ledger, Unavailable};
@@ -20,14 +21,18 @@ impl Ledger {
         self.store.run(Decide { row }).await.map_err(|why| why.refusal())
     }
 
-    /// Records that an operation is permitted; nothing is shown or done before.
+    /// Records that an operation is permitted, and that the proof which came with it is used; nothing is shown or done before.
     ///
     /// # Errors
-    /// `store_unavailable`.
-    pub async fn note_permit(&self, permit: Permit) -> Result<Permitted, Refusal> {
+    /// With the permit: `proof_replayed`, `store_unavailable`.
+    pub async fn note_permit(&self, permit: Permit) -> Result<Permitted, (Permit, Refusal)> {
         let row = Arc::new(DecisionRow::of_permit(&permit));
-        self.store.run(Operate { row }).await.map_err(|why| why.refusal())?;
-        Ok(Permitted { permit })
+        let proof = permit.caller().proof().map(used_proof);
+        match self.store.run(Operate { row, proof }).await {
+            Ok(true) => Ok(Permitted { permit }),
+            Ok(false) => Err((permit, proof_replayed())),
+            Err(why) => Err((permit, why.refusal())),
+        }
     }
 
     /// Records a refusal under its decision id. A record that cannot be written is spooled and logged, not lost.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::address::{AddressRules, CheckedResolver, ResolveError};
-use super::{ClientAuthorities, NetError, Request, Response, Rules, roots, svid_server};
+use super::{ClientAuthorities, NetError, Request, Response, Rules, Spiffe, roots, svid_server};
 use crate::causes;
 use crate::clock::Clock;
 
@@ -53,6 +53,15 @@ impl Client {
         clock: &Clock,
     ) -> Result<Self, NetError> {
         let tls = svid_server::tls(id, authorities, clock)?;
+        Self::build(rules, builder().tls_backend_preconfigured(tls))
+    }
+
+    /// Builds a client that shows the SVID, or knows the server by its SPIFFE ID, as `spiffe` says.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`].
+    pub fn of_spiffe(rules: Rules, spiffe: Spiffe<'_>, clock: &Clock) -> Result<Self, NetError> {
+        let tls = svid_server::of(spiffe, || roots::store(rules.extra_roots.as_deref()), clock)?;
         Self::build(rules, builder().tls_backend_preconfigured(tls))
     }
 

@@ -29,6 +29,7 @@ pub use possession::PossessionOnly;
 pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};
+pub use svid_server::Spiffe;
 pub use tls_time::TlsTime;
 pub use workload::{Svid, TrustBundle, WorkloadApi, WorkloadError};
 

@@ -29,7 +29,13 @@ const BUNDLES: [&str; 6] = [
 /// # Errors
 /// [`NetError::Setup`] if `extra` holds none, or if there are none at all.
 pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError> {
-    let mut roots = platform()?;
+    let unreadable = |error: reqwest::Error| NetError::Setup(causes::in_full(&error));
+    let platform = platform()?;
+    let mut roots: Vec<_> = platform
+        .iter()
+        .map(|der| Certificate::from_der(der))
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
     if let Some(pem) = extra {
         let failed = |error: &reqwest::Error| {
             NetError::Setup(format!("the extra root certificates: {}", causes::in_full(error)))
@@ -48,9 +54,30 @@ pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError
     Ok(roots)
 }
 
+/// The same, as TLS itself takes them.
+///
+/// # Errors
+/// [`NetError::Setup`] if `extra` holds none, or if there are none at all.
+pub(super) fn store(extra: Option<&[u8]>) -> Result<RootCertStore, NetError> {
+    let unusable = |error: &dyn std::fmt::Display| NetError::Setup(format!("the root certificates: {error}"));
+    let mut roots = RootCertStore::empty();
+    for root in platform()? {
+        roots.add(root).map_err(|error| unusable(&error))?;
+    }
+    let before = roots.len();
+    for root in extra.into_iter().flat_map(CertificateDer::pem_slice_iter) {
+        let root = root.map_err(|error| unusable(&error))?;
+        roots.add(root).map_err(|error| unusable(&error))?;
+    }
+    if roots.is_empty() || (extra.is_some() && roots.len() == before) {
+        return Err(unusable(&"there are none"));
+    }
+    Ok(roots)
+}
+
 /// What the platform trusts. A certificate that the TLS library cannot use as an authority is left out, as it would verify
 /// nothing.
-fn platform() -> Result<Vec<Certificate>, NetError> {
+fn platform() -> Result<Vec<CertificateDer<'static>>, NetError> {
     let Some(bundle) = BUNDLES.iter().map(Path::new).find(|path| path.exists()) else {
         return Ok(Vec::new());
     };
@@ -62,7 +89,7 @@ fn platform() -> Result<Vec<Certificate>, NetError> {
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
         if usable.add(certificate.clone()).is_ok() {
-            roots.push(Certificate::from_der(&certificate).map_err(|error| unreadable(&error))?);
+            roots.push(certificate);
         }
     }
     Ok(roots)

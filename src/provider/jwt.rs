@@ -13,9 +13,8 @@ use super::upstream::{internal, unfit, unsigned};
 use crate::clock::Clock;
 use crate::config::attributes::RESERVED_CLAIMS;
 use crate::config::{JwtRole, JwtTarget};
-use crate::domain::{
-    Credential, DecisionId, Handle, IssuerUrl, Minted, PrincipalKey, Refusal, Revocability, Thumbprint,
-};
+use crate::domain::{Credential, DecisionId, Handle, IssuerUrl, Minted, PrincipalKey, Refusal, Revocability};
+use crate::identity::Binding;
 use crate::ledger::Authorised;
 use crate::policy::Grant;
 use crate::signing::{ACCESS_TOKEN_TYP, Purpose, SharedKeyring};
@@ -45,8 +44,9 @@ struct Claims<'a> {
     /// The runner that was proved beside the caller (RFC 8693, section 4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Actor<'a>>,
+    /// What the token is bound to (RFC 7800, section 3.1).
     #[serde(skip_serializing_if = "Option::is_none")]
-    cnf: Option<Confirmation>,
+    cnf: Option<Value>,
     #[serde(flatten)]
     copied: BTreeMap<&'a str, &'a Value>,
 }
@@ -54,12 +54,6 @@ struct Claims<'a> {
 #[derive(Serialize)]
 struct Actor<'a> {
     sub: &'a PrincipalKey,
-}
-
-/// The key that the token is bound to (RFC 7800, section 3.1; RFC 9449, section 6.1).
-#[derive(Serialize)]
-struct Confirmation {
-    jkt: Thumbprint,
 }
 
 impl Jwt {
@@ -100,7 +94,7 @@ impl Jwt {
             role: facts.role().name.as_str(),
             tenant: facts.role().tenant.as_str(),
             act: facts.runner().map(|runner| Actor { sub: runner.caller().principal() }),
-            cnf: caller.bound().map(|jkt| Confirmation { jkt }),
+            cnf: facts.binding().map(Binding::confirmation),
             // An attribute that this identity lacks is a claim that the token lacks.
             copied: role
                 .claims

@@ -28,7 +28,9 @@ fn settings() -> Settings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             operations_listen: None,
+            spiffe_listen: None,
             tls: None,
+            proxy: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),
             admin_socket: None,
@@ -75,7 +77,7 @@ fn config(targets: Vec<(&str, TargetKind)>, roles: Vec<Role>) -> Config {
 }
 
 fn providers(targets: Vec<(&str, TargetKind)>, roles: Vec<Role>) -> Result<Providers, SetupError> {
-    Providers::new(&config(targets, roles), keyring(), Clock::manual(now()))
+    Providers::new(&config(targets, roles), keyring(), Clock::manual(now()), None)
 }
 
 fn with_all(vault: &Stub) -> Providers {

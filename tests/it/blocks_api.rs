@@ -3,8 +3,9 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::Site;
 use crate::harness::api::Answer;
+use crate::harness::book::refused;
+use crate::harness::{JobKey, Site};
 
 /// Lets the actor `responder` block everything but everything.
 const RESPONDER: &str = "package ops.incident
@@ -80,6 +81,32 @@ async fn a_responder_sets_looks_at_and_lifts_a_block_and_all_of_it_is_on_record(
     assert_eq!(site.api().deploy(&site.token()).await.status, 200);
     assert_eq!(site.rows("decisions WHERE operation = 'block' AND outcome = 'permit'"), 6);
     assert_eq!(site.rows("audit WHERE kind IN ('block_set', 'block_marked', 'block_lifted')"), 3);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn i_22_a_proof_sets_one_block_and_no_other() {
+    let site = site("").await;
+    let app = site.start().await;
+    let key = JobKey::new();
+    let audience = format!("{}#jkt={}", site.url, key.thumbprint());
+    let claims =
+        json!({ "actor": "responder", "repository_id": "7", "repository": "acme/ops", "aud": audience });
+    let token = site.token_with(&claims);
+    let proof = key.proof(&site, "POST", "/v1/blocks", &token, &json!({}));
+    let send = async |proof: &str, subject: &str| {
+        let bearer = format!("DPoP {token}");
+        let headers =
+            [("authorization", bearer.as_str()), ("dpop", proof), ("content-type", "application/json")];
+        let body = json!({ "subject": subject, "reason": "incident 7" }).to_string();
+        site.api().send(Method::POST, "/v1/blocks", &headers, &body).await
+    };
+    send(&proof, "repository:acme/shop").await.ok();
+    let again = send(&proof, "everything").await;
+    refused(&site, &app, &again, "proof_replayed").await;
+    assert_eq!(site.rows("blocks"), 1);
+    let fresh = key.proof(&site, "POST", "/v1/blocks", &token, &json!({}));
+    send(&fresh, "repository:acme/other").await.ok();
     app.stop().await;
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod alerts;
 #[cfg(test)]
 mod audit;
@@ -66,6 +68,7 @@ mod policy_matrix;
 mod possession;
 #[cfg(test)]
 mod program;
+mod proxies;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The runner, proved beside the job: what counts as a proof, what a role wants of it, and what it does not prove.
 
+mod certificates;
 mod renewals;
 mod tokens;
 

@@ -93,8 +93,11 @@ pub(super) fn issuer(
         name == "subject" || reserved.contains(&name) || attributes.keys().any(|own| own.as_str() == name)
     };
     let runner = runner::of_issuer(r, given);
-    if let (Ok(Some(rules)), Some(Some(_))) = (&runner, &security_events) {
-        runner::check_events(r, rules);
+    if let Ok(Some(rules)) = &runner {
+        runner::check_possession(r, rules, possession);
+        if let Some(Some(_)) = &security_events {
+            runner::check_events(r, rules);
+        }
     }
 
     if let Some(url) = &url {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::attributes::RESERVED_RUNNER_KEYS;
 use crate::config::reader::Reader;
-use crate::config::{RunnerNeed, RunnerRules, RunnerTerms};
+use crate::config::{Possession, RunnerNeed, RunnerRules, RunnerTerms};
 use crate::domain::AttributeName;
 
 /// How to write it in an issuer's file.
@@ -33,6 +33,17 @@ pub(super) fn check_events(r: &Reader<'_>, rules: &RunnerRules) {
     if !rules.identities {
         let message = "events end identities, and this issuer vouches for none";
         r.refuse("security_events", "runner_events", message, "remove it; `tollgate block` stops a runner");
+    }
+}
+
+/// Refuses an entry for runners alone that takes bound tokens only: a runner's token comes without a proof, so that nobody
+/// could show one. A trust domain's runners have certificates too, whose keys are proved.
+pub(super) fn check_possession(r: &Reader<'_>, rules: &RunnerRules, possession: Possession) {
+    if !rules.identities && possession == Possession::Required {
+        let message =
+            "a runner's token is never bound to a key, so no runner of this issuer could prove itself";
+        let fix = "remove it here, and write possession = \"required\" for the issuer of the jobs";
+        r.refuse("possession", "runner_possession", message, fix);
     }
 }
 

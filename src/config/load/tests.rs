@@ -1,6 +1,7 @@
 //! The rules of loading, each with the mistake that it catches.
 
 mod issuers;
+mod proxies;
 mod roles;
 mod runners;
 mod settings;
@@ -12,6 +13,7 @@ mod tables;
 mod targets;
 mod telemetry;
 mod ten;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

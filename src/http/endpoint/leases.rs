@@ -95,7 +95,8 @@ pub(super) async fn renew(
         None
     };
     let actor = evidence::actor(&parts.headers).map_err(Failure::request)?;
-    let wish = Wish { ttl, actor, source_ip, trace_parent: context.trace_parent(&parts) };
+    let certificate = held.certificate.clone();
+    let wish = Wish { ttl, actor, certificate, source_ip, trace_parent: context.trace_parent(&parts) };
     let renewed = context.broker.renew_lease(id, &held, wish).await;
     let renewed = renewed.map_err(|refused| match refused {
         NotRenewed::Refused(refusal) => Failure::refused(refusal, context.denials()),

@@ -85,7 +85,7 @@ fn answer(who: &Whoami) -> WhoamiAnswer<'_> {
         principal: caller.principal(),
         tenant: caller.tenant(),
         trust: caller.trust(),
-        bound: caller.bound().is_some(),
+        bound: caller.has_key(),
         expires_at: caller.expires_at(),
         attributes: caller.attributes(),
         runner: who.runner.as_ref().map(runner_answer),

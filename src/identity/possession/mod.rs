@@ -1,9 +1,11 @@
 //! Tokens and leases that are of no use without a key: the key is named by the token's audience, and shown by a DPoP proof
-//! (RFC 9449) with every request.
+//! (RFC 9449) with every request, or by the certificate of the connection (RFC 8705).
 //!
 //! The private key never leaves its holder, and a proof is good for one request of one minute: whoever reads a token in a
 //! log has nothing. A proof beside a token that names no key is refused, so that nobody believes to be protected who is not.
+//! Of a certificate only its key counts here: whatever else it says has no part in this.
 
+mod binding;
 mod key;
 mod proof;
 mod target;
@@ -12,10 +14,12 @@ mod tests;
 
 use jiff::Timestamp;
 
-pub use key::thumbprint;
+pub use binding::{Binding, SvidKey};
+pub use key::{thumbprint, thumbprint_of_certificate};
 pub use proof::{Proof, UsedProof};
 
 use crate::domain::{Code, Refusal, Thumbprint};
+use crate::net::PeerCertificate;
 use crate::secret::LeaseSecret;
 
 /// Between an audience and the thumbprint (RFC 7638) of the key that the token is bound to.
@@ -29,20 +33,38 @@ pub(super) fn key_named<'a>(audience: &'a str, ours: &str) -> Option<&'a str> {
     audience.strip_prefix(ours)?.strip_prefix(BINDING)
 }
 
-/// The key that something is bound to with the proof of it; none if it is bound to none and none is shown.
+/// What a request shows of a key.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shown<'a> {
+    /// A DPoP proof.
+    pub proof: Option<&'a Proof>,
+    /// The certificate of the connection, whose key the handshake has proved.
+    pub certificate: Option<&'a PeerCertificate>,
+}
+
+/// True if `certificate` has the key `bound`.
+pub(super) fn has_key(certificate: &PeerCertificate, bound: Thumbprint) -> bool {
+    thumbprint_of_certificate(certificate.leaf()) == Some(bound)
+}
+
+/// The key that something is bound to with the proof of it, which is yet to be checked; none if there is nothing to check: it
+/// is bound to none and none is shown, or the connection has the key.
 ///
 /// # Errors
 /// `proof_missing`, `proof_invalid`.
 pub(super) fn pair(
     bound: Option<Thumbprint>,
-    shown: Option<&Proof>,
+    shown: Shown<'_>,
 ) -> Result<Option<(Thumbprint, &Proof)>, Refusal> {
-    match (bound, shown) {
+    match (bound, shown.proof) {
         (None, None) => Ok(None),
         (Some(key), Some(proof)) => Ok(Some((key, proof))),
+        (Some(key), None) if shown.certificate.is_some_and(|certificate| has_key(certificate, key)) => {
+            Ok(None)
+        }
         (Some(_), None) => Err(Refusal::new(
             Code::ProofMissing,
-            "it is bound to a key: send a proof of that key in the header DPoP",
+            "it is bound to a key: send a proof of that key in the header DPoP, or connect with a certificate of it",
         )),
         (None, Some(_)) => {
             let message =
@@ -59,15 +81,19 @@ pub struct Held {
     pub secret: LeaseSecret,
     /// The proof of the key that the lease is bound to, if one came.
     pub proof: Option<Proof>,
+    /// The certificate of the connection, which may have the key.
+    pub certificate: Option<PeerCertificate>,
 }
 
-/// The same, borrowed: a secret alone, or with its proof.
+/// The same, borrowed: a secret alone, or with what proves its key.
 #[derive(Debug, Clone, Copy)]
 pub struct Holder<'a> {
     /// The secret.
     pub secret: &'a LeaseSecret,
     /// The proof, if one came.
     pub proof: Option<&'a Proof>,
+    /// The certificate of the connection.
+    pub certificate: Option<&'a PeerCertificate>,
 }
 
 impl Holder<'_> {
@@ -76,19 +102,19 @@ impl Holder<'_> {
     /// # Errors
     /// `proof_missing`, `proof_invalid`.
     pub fn prove(&self, bound: Option<Thumbprint>, now: Timestamp) -> Result<Option<UsedProof>, Refusal> {
-        let pair = pair(bound, self.proof)?;
+        let pair = pair(bound, Shown { proof: self.proof, certificate: self.certificate })?;
         Ok(pair.map(|(key, proof)| proof.check(key, self.secret.expose(), now)).transpose()?)
     }
 }
 
 impl<'a> From<&'a LeaseSecret> for Holder<'a> {
     fn from(secret: &'a LeaseSecret) -> Self {
-        Self { secret, proof: None }
+        Self { secret, proof: None, certificate: None }
     }
 }
 
 impl<'a> From<&'a Held> for Holder<'a> {
     fn from(held: &'a Held) -> Self {
-        Self { secret: &held.secret, proof: held.proof.as_ref() }
+        Self { secret: &held.secret, proof: held.proof.as_ref(), certificate: held.certificate.as_ref() }
     }
 }

@@ -14,4 +14,4 @@ pub(super) use authorities::Authorities;
 pub(super) use bundle::BundleError;
 pub(super) use fetch::{BundleFetcher, BundlePlace};
 pub(super) use path::{TEXT_OF_ID, facts, id};
-pub(super) use x509::X509Svid;
+pub(super) use x509::{X509Svid, is_bare_key};

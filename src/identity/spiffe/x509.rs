@@ -10,6 +10,7 @@ use x509_parser::prelude::FromDer;
 
 use super::path;
 use crate::domain::{Code, Refusal};
+use crate::identity::SvidKey;
 use crate::identity::times::SANE;
 use crate::net::PeerCertificate;
 
@@ -52,6 +53,8 @@ pub(in crate::identity) enum SvidError {
 pub(in crate::identity) struct X509Svid {
     /// Whom it names.
     pub id: SpiffeId,
+    /// Its key, which whoever shows it has proved.
+    pub key: Option<SvidKey>,
     serial: String,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -73,17 +76,19 @@ impl X509Svid {
             return Err(SvidError::Id("it can be read in two ways"));
         }
         let (not_before, not_after) = times(leaf.validity()).ok_or(SvidError::Validity)?;
-        Ok(Self { id, serial: leaf.raw_serial_as_string(), not_before, not_after })
+        let key = SvidKey::of(peer.leaf());
+        Ok(Self { id, key, serial: leaf.raw_serial_as_string(), not_before, not_after })
     }
 
     /// What stands in for the claims of a token: no `aud` and no `iss`, which tell one from the other in a record.
     pub(in crate::identity) fn claims(&self) -> Map<String, Value> {
-        Map::from_iter([
+        let own = [
             ("sub".to_owned(), self.id.to_string().into()),
             ("serial".to_owned(), self.serial.as_str().into()),
             ("nbf".to_owned(), json!(self.not_before.as_second())),
             ("exp".to_owned(), json!(self.not_after.as_second())),
-        ])
+        ];
+        own.into_iter().chain(self.key.map(SvidKey::claim)).collect()
     }
 
     /// Until when what verified the chain of `peer` at `now` goes on doing so: each certificate that was valid then could
@@ -97,6 +102,12 @@ impl X509Svid {
         let ends = ends.map(|end| end.unwrap_or(now)).filter(|end| *end >= now);
         ends.fold(self.not_after, Timestamp::min)
     }
+}
+
+/// True if the leaf of `peer` can be read and names no URI, so that it names no workload: a key and nothing else.
+pub(in crate::identity) fn is_bare_key(peer: &PeerCertificate) -> bool {
+    let Ok((_, leaf)) = X509Certificate::from_der(peer.leaf()) else { return false };
+    matches!(only_uri(&leaf), Err(SvidError::Uris(0)))
 }
 
 /// X509-SVID, sections 4.1 and 4.3.

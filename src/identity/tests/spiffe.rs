@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, date_time_ymd};
 use rustls_pki_types::CertificateDer;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use spiffe::{JwtBundle, JwtBundleSet, JwtSvid, TrustDomain};
 
@@ -16,7 +17,7 @@ use super::svid::{
 use crate::clock::Clock;
 use crate::config::{AttributeRule, Issuer, Replay, Requirement, RunnerRules};
 use crate::domain::{Code, IssuerUrl, Scalar};
-use crate::identity::{Caller, Evidence, Identity};
+use crate::identity::{Caller, Evidence, Identity, RunnerEvidence};
 
 /// A trust domain with one authority and one key for tokens, and an identity that knows it.
 struct Scene {
@@ -102,7 +103,7 @@ async fn both_kinds_of_svid_are_one_identity() {
     assert_eq!(by_token.claims()["aud"], json!([AUDIENCE]));
     let mut names: Vec<_> = by_certificate.claims().keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["exp", "nbf", "serial", "sub"]);
+    assert_eq!(names, ["cnf", "exp", "nbf", "serial", "sub"]);
     assert_eq!(by_certificate.expires_at(), "2027-01-17T00:00:00Z".parse().unwrap());
 }
 
@@ -128,7 +129,8 @@ async fn i_22_a_domain_of_runners_alone_is_nobody_by_either_svid_and_proves_them
         let members = [("id".parse().unwrap(), "spiffe_id".parse().unwrap())].into();
         entry.runner = Some(RunnerRules { identities: false, members });
     });
-    let chain = [leaf(&scene.authority, |_| {})];
+    let names = vec![uri("spiffe://acme.example/ns/shop/sa/job")];
+    let chain = [leaf(&scene.authority, |params| params.subject_alt_names = names)];
     assert_eq!(scene.token(json!({})).await.unwrap_err(), Code::RunnerNotIdentity);
     assert_eq!(scene.shown(&chain).await.unwrap_err(), Code::RunnerNotIdentity);
     let job = scene.reloaded().authenticate(&peer(&chain).into()).await.unwrap();
@@ -136,12 +138,14 @@ async fn i_22_a_domain_of_runners_alone_is_nobody_by_either_svid_and_proves_them
     assert_eq!(refused.code, Code::RunnerNotIdentity);
 
     let actor = |changes: Value| scene.signer.token(&changed(svid_claims(), &changes)).into();
-    let runner = scene.identity.prove_runner(&actor(json!({})), &job).await.unwrap();
-    assert_eq!(runner.id(), WORKLOAD);
+    let prove = async |actor: SecretString| {
+        let shown = RunnerEvidence { actor: Some(&actor), certificate: None };
+        scene.identity.prove_runner(shown, &job).await.map_err(|refusal| refusal.code)
+    };
+    assert_eq!(prove(actor(json!({}))).await.unwrap().unwrap().id(), WORKLOAD);
     // It comes without a proof of its own, so that one which needs a proof is of no use.
     let bound = json!({ "aud": [format!("{AUDIENCE}#jkt={}", "A".repeat(43))] });
-    let refused = scene.identity.prove_runner(&actor(bound), &job).await.unwrap_err();
-    assert_eq!(refused.code, Code::ProofMissing);
+    assert_eq!(prove(actor(bound)).await.unwrap_err(), Code::ProofMissing);
 }
 
 #[tokio::test]

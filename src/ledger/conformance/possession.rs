@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::domain::Code;
+use crate::facts::testing::bound_operation;
 use crate::identity::Holder;
 use crate::identity::testing::JobKey;
 use crate::ledger::Leased;
 use crate::ledger::testing::Bench;
+use crate::policy::testing::permit;
 
 pub(super) async fn i_22_a_proof_serves_once_and_uses_up_no_token(bench: Bench) {
     let key = JobKey::new();
@@ -22,6 +24,23 @@ pub(super) async fn i_22_a_proof_serves_once_and_uses_up_no_token(bench: Bench) 
     assert_eq!(bench.ledger.authorise(used).await.unwrap_err().1.code, Code::TokenReplayed);
 }
 
+pub(super) async fn i_22_a_proof_permits_one_operation(bench: Bench) {
+    let key = JobKey::new();
+    let permit = |bench: &Bench, id: &str| permit(bound_operation(&key, id, bench.clock.now()));
+    bench.ledger.note_permit(permit(&bench, "first")).await.unwrap();
+    let bench = bench.restart();
+    let (again, refusal) = bench.ledger.note_permit(permit(&bench, "first")).await.unwrap_err();
+    assert_eq!(refusal.code, Code::ProofReplayed);
+    assert!(bench.ledger.decision(again.decision()).await.unwrap().is_none());
+    // It is no more use for a credential, nor the other way round.
+    let planned = bench.planned_bound("one", &key, "first");
+    assert_eq!(bench.ledger.authorise(planned).await.unwrap_err().1.code, Code::ProofReplayed);
+    bench.ledger.authorise(bench.planned_bound("one", &key, "second")).await.unwrap();
+    let (_, refusal) = bench.ledger.note_permit(permit(&bench, "second")).await.unwrap_err();
+    assert_eq!(refusal.code, Code::ProofReplayed);
+    bench.ledger.note_permit(permit(&bench, "third")).await.unwrap();
+}
+
 pub(super) async fn i_22_a_bound_leases_secret_is_of_no_use_without_its_key(bench: Bench) {
     let key = JobKey::new();
     let auth = bench.ledger.authorise(bench.planned_bound("token", &key, "first")).await.unwrap();
@@ -30,7 +49,7 @@ pub(super) async fn i_22_a_bound_leases_secret_is_of_no_use_without_its_key(benc
     let bench = bench.restart();
     let status = async |lease: &Leased, key: Option<&JobKey>| {
         let proof = key.map(|key| key.proof(lease.secret().expose(), bench.clock.now()));
-        let holder = Holder { secret: lease.secret(), proof: proof.as_ref() };
+        let holder = Holder { proof: proof.as_ref(), ..lease.secret().into() };
         bench.ledger.lease_status(lease.id(), holder).await.map(|status| status.id).map_err(|no| no.code)
     };
     assert_eq!(status(&lease, None).await, Err(Code::ProofMissing));
@@ -45,7 +64,7 @@ pub(super) async fn i_22_a_bound_leases_secret_is_of_no_use_without_its_key(benc
     // A proof of a minute ago is none.
     let old = key.proof(secret.expose(), bench.clock.now());
     bench.pass(Duration::from_secs(61));
-    let holder = Holder { secret, proof: Some(&old) };
+    let holder = Holder { proof: Some(&old), ..secret.into() };
     assert_eq!(bench.ledger.begin_end(lease.id(), holder).await.unwrap_err().code, Code::ProofInvalid);
     assert!(bench.verify().await.is_sound());
 }

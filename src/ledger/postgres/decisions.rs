@@ -2,6 +2,7 @@
 
 use super::Apply;
 use super::batch::{Batch, Entry};
+use super::claims::claim;
 use super::needs::Needs;
 use crate::ledger::counts::payload;
 use crate::ledger::event::About;
@@ -19,11 +20,20 @@ impl Apply for Decide {
 }
 
 impl Apply for Operate {
-    fn needs(&self, _needs: &mut Needs) {}
+    fn needs(&self, needs: &mut Needs) {
+        if let Some((proof, _)) = &self.proof {
+            needs.replay(proof);
+        }
+    }
 
-    fn apply(&self, batch: &mut Batch) -> sqlx::Result<()> {
+    fn apply(&self, batch: &mut Batch) -> sqlx::Result<bool> {
+        if let Some(proof) = &self.proof
+            && !claim(batch, &self.row, proof)
+        {
+            return Ok(false);
+        }
         batch.insert_decision(&self.row, Kind::Permitted);
-        Ok(())
+        Ok(true)
     }
 }
 

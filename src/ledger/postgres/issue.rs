@@ -3,9 +3,10 @@
 use super::Apply;
 use super::batch::{Batch, Entry};
 use super::blocks::stopping_row;
+use super::claims::{claim, claim_all};
 use super::endings::{forget, holds};
 use super::heartbeats::listen;
-use super::held::{self, Attempt, Claim, Planned};
+use super::held::{self, Attempt, Planned};
 use super::leases::ask_end;
 use super::needs::{Also, Needs};
 use super::renewals::goes_on;
@@ -18,7 +19,6 @@ use crate::ledger::intent::{
 use crate::ledger::kind::{Closed, Kind, SupersededBy};
 use crate::ledger::record::DecisionRow;
 use crate::ledger::rows::LeaseColumns;
-use crate::secret::Fingerprint;
 
 impl Apply for Authorise {
     fn needs(&self, needs: &mut Needs) {
@@ -47,22 +47,18 @@ impl Apply for Authorise {
             return Ok(Authorisation::IdempotencyConflict);
         }
         // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
-        if let Some((proof, expires)) = &self.proof {
-            if !is_free(batch, proof, None) {
-                return Ok(Authorisation::ProofReplayed);
-            }
-            claim(&self.row, batch, proof, *expires);
-        }
-        if !self.replay.iter().all(|(token, _)| is_free(batch, token, before.as_ref())) {
-            return Ok(Authorisation::Replayed);
+        if let Some(proof) = &self.proof
+            && !claim(batch, &self.row, proof)
+        {
+            return Ok(Authorisation::ProofReplayed);
         }
         if let Some(lease) = self.renews
             && !goes_on(batch, lease)
         {
             return Ok(Authorisation::LeaseOver);
         }
-        for (token, expires) in &self.replay {
-            claim(&self.row, batch, token, *expires);
+        if !claim_all(batch, &self.row, &self.replay, before.as_ref().map(|before| before.decision)) {
+            return Ok(Authorisation::Replayed);
         }
         insert_authorisation(&self.row, batch);
         if let Some(idempotency) = &self.idempotency {
@@ -74,21 +70,6 @@ impl Apply for Authorise {
         };
         Ok(Authorisation::Recorded { at: batch.now(), superseded })
     }
-}
-
-/// True if nobody took the token for this role, or the proof. Only a retry of the very decision that took a token may take
-/// it again.
-fn is_free(batch: &Batch, token: &Fingerprint, before: Option<&Before>) -> bool {
-    let now = batch.now();
-    batch.held.replay.get(token.as_bytes()).is_none_or(|claim| {
-        claim.expires <= now || before.is_some_and(|before| before.decision == claim.decision)
-    })
-}
-
-/// Takes the token for this role, or the proof.
-fn claim(row: &DecisionRow, batch: &mut Batch, token: &Fingerprint, expires: i64) {
-    let (tenant, decision) = (row.tenant.clone(), *row.id.as_bytes());
-    batch.held.replay.put(*token.as_bytes(), Claim { tenant, decision, expires });
 }
 
 fn insert_authorisation(row: &DecisionRow, batch: &mut Batch) {

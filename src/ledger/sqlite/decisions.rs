@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::Apply;
 use super::batch::{Batch, Entry};
+use super::claims::claim;
 use crate::ledger::counts::payload;
 use crate::ledger::event::About;
 use crate::ledger::intent::{Count, Decide, Operate};
@@ -19,8 +20,14 @@ impl Apply for Decide {
 /// May use the storage that is reserved for grants: whoever looks into an incident, or stops one, must not be stopped
 /// by a full disk. Policy has let them in, and their rate is limited.
 impl Apply for Operate {
-    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-        batch.insert_decision(&self.row, Kind::Permitted)
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        if let Some(proof) = &self.proof
+            && !claim(batch, &self.row, proof, None)?
+        {
+            return Ok(false);
+        }
+        batch.insert_decision(&self.row, Kind::Permitted)?;
+        Ok(true)
     }
 }
 

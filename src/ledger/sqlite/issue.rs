@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::batch::{Batch, Entry};
+use super::claims::{claim, claim_all};
 use super::endings::{forget, holds};
 use super::heartbeats::listen;
 use super::leases::ask_end;
@@ -15,7 +16,6 @@ use crate::ledger::intent::{
 };
 use crate::ledger::kind::{Closed, Kind, SupersededBy};
 use crate::ledger::rows::LeaseColumns;
-use crate::secret::Fingerprint;
 
 impl Apply for Authorise {
     fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Authorisation> {
@@ -31,24 +31,18 @@ impl Apply for Authorise {
             return Ok(Authorisation::IdempotencyConflict);
         }
         // A retry needs a proof of its own: whoever read this one cannot take the first one's place with it.
-        if let Some((proof, expires)) = &self.proof {
-            if !is_free(batch, proof, None)? {
-                return Ok(Authorisation::ProofReplayed);
-            }
-            self.claim(batch, proof, *expires)?;
-        }
-        for (token, _) in &self.replay {
-            if !is_free(batch, token, before.as_ref())? {
-                return Ok(Authorisation::Replayed);
-            }
+        if let Some(proof) = &self.proof
+            && !claim(batch, &self.row, proof, None)?
+        {
+            return Ok(Authorisation::ProofReplayed);
         }
         if let Some(lease) = self.renews
             && !super::renewals::goes_on(batch, lease)?
         {
             return Ok(Authorisation::LeaseOver);
         }
-        for (token, expires) in &self.replay {
-            self.claim(batch, token, *expires)?;
+        if !claim_all(batch, &self.row, &self.replay, before.as_ref().map(|before| before.decision))? {
+            return Ok(Authorisation::Replayed);
         }
         self.insert(batch)?;
         if let Some(idempotency) = &self.idempotency {
@@ -63,14 +57,6 @@ impl Apply for Authorise {
 }
 
 impl Authorise {
-    /// Takes the token for this role, or the proof.
-    fn claim(&self, batch: &Batch<'_>, token: &Fingerprint, expires: i64) -> rusqlite::Result<()> {
-        batch
-            .sql("INSERT OR REPLACE INTO replay (key, tenant, decision, expires) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![token.as_bytes(), self.row.tenant, self.row.id.as_bytes(), expires])?;
-        Ok(())
-    }
-
     fn insert(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         batch.insert_decision(&self.row, Kind::Authorised)?;
         let dies_by = self.row.planned.as_ref().map(|planned| planned.dies_by);
@@ -106,17 +92,6 @@ impl Authorise {
             ])?;
         Ok(())
     }
-}
-
-/// True if nobody took the token for this role. Only a retry of the very decision that took it may take it again.
-fn is_free(batch: &Batch<'_>, token: &Fingerprint, before: Option<&Attempt>) -> rusqlite::Result<bool> {
-    let holder: Option<([u8; 16], i64)> = batch
-        .sql("SELECT decision, expires FROM replay WHERE key = ?1")?
-        .query_row([token.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    Ok(holder.is_none_or(|(decision, expires)| {
-        expires <= batch.now() || before.is_some_and(|before| before.decision == decision)
-    }))
 }
 
 /// The attempt that holds an idempotency key.

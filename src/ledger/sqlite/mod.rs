@@ -7,6 +7,7 @@ pub(in crate::ledger) mod audit_list;
 mod batch;
 pub(in crate::ledger) mod block_queries;
 pub(in crate::ledger) mod blocks;
+mod claims;
 mod cursors;
 mod decisions;
 mod durability;

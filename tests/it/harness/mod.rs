@@ -6,6 +6,7 @@ pub(crate) mod collector;
 pub(crate) mod files;
 pub(crate) mod issuer;
 pub(crate) mod job_key;
+pub(crate) mod mesh;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod property;

@@ -46,6 +46,18 @@ fn an_issuer_of_runners_takes_no_events() {
 }
 
 #[test]
+fn i_22_an_issuer_of_runners_alone_asks_for_no_proof_that_nobody_can_show() {
+    let required = |table: &str| {
+        let text = "possession = \"required\"\nprofile =";
+        fleet(table).edit("issuers/fleet.toml", "profile =", text)
+    };
+    required("attributes = { id = \"pod_uid\" }")
+        .stops("runner_possession", "issuers/fleet.toml:3 possession");
+    required("identities = true\nattributes = { id = \"pod_uid\" }")
+        .warns("runner_is_identity", "issuers/fleet.toml:8 runner.identities");
+}
+
+#[test]
 fn a_role_takes_a_runner_of_its_tenant_or_none_unless_it_says_otherwise() {
     let config = tree().clean();
     let default = RunnerTerms { need: RunnerNeed::Optional, same_tenant: true };

@@ -32,7 +32,7 @@ fn a_domain_says_where_its_bundle_comes_from_and_how_its_paths_are_read() {
     assert_eq!(issuer.url.as_str(), "spiffe://acme.example");
     assert_eq!(issuer.keys, KeySource::Bundle(BundleSource::File(path.as_str().into())));
     assert!(matches!(&issuer.profile, Profile::Spiffe { paths, .. } if paths.len() == 1));
-    assert!(config.asks_for_svids() && !tree().clean().asks_for_svids());
+    assert!(config.asks_for_certificates() && !tree().clean().asks_for_certificates());
 
     let web = r#"{ endpoint = "https://acme.example/bundle", profile = "https_web" }"#;
     let config = domain(web, PATHS).clean();

@@ -1,0 +1,85 @@
+//! The listeners of a server: where they are bound, and what TLS each shows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::future::OptionFuture;
+
+use crate::clock::Clock;
+use crate::config::{Config, Limits, ServerSettings, TlsSettings};
+use crate::http;
+use crate::net::{ClientAuthorities, PossessionOnly, WorkloadApi};
+
+/// Where callers, proxies and operators reach the server.
+pub(super) struct Addresses {
+    callers: SocketAddr,
+    spiffe: Option<SocketAddr>,
+    proxies: Option<SocketAddr>,
+    operators: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Those that the settings name.
+    pub(super) fn of(server: &ServerSettings) -> Self {
+        Self {
+            callers: server.listen,
+            spiffe: server.spiffe_listen,
+            proxies: server.proxy.as_ref().map(|proxy| proxy.listen),
+            operators: server.operations_listen,
+        }
+    }
+
+    /// Binds them; serves nothing yet.
+    pub(super) async fn bind(self, tls: &Tls, limits: &Limits) -> Result<http::Listeners, http::BindError> {
+        let bind =
+            |address, tls: &Option<_>| http::Server::bind(address, tls.clone(), http::Caps::new(limits));
+        let callers = bind(self.callers, &tls.server).await?;
+        let spiffe = OptionFuture::from(self.spiffe.map(|address| bind(address, &tls.spiffe))).await;
+        let beside = async |address: Option<SocketAddr>| {
+            OptionFuture::from(address.map(|address| bind(address, &tls.server))).await.transpose()
+        };
+        let (proxies, operators) = (beside(self.proxies).await?, beside(self.operators).await?);
+        Ok(http::Listeners { callers, spiffe: spiffe.transpose()?, proxies, operators })
+    }
+}
+
+/// TLS as it is configured: of `server.listen`, and of the listener that shows the SVID beside it.
+pub(super) struct Tls {
+    server: Option<Arc<http::Tls>>,
+    spiffe: Option<Arc<http::Tls>>,
+}
+
+impl Tls {
+    /// Where certificates prove an identity or a key, each gets through the handshake: the bundles of now are looked at
+    /// per request.
+    ///
+    /// # Errors
+    /// [`http::TlsError`].
+    pub(super) fn load(
+        config: &Config,
+        clock: &Clock,
+        workload: Option<&WorkloadApi>,
+    ) -> Result<Self, http::TlsError> {
+        let settings = &config.settings;
+        let load = |tls: &TlsSettings| {
+            let clients = if config.asks_for_certificates() {
+                Some(PossessionOnly::verifier())
+            } else {
+                ClientAuthorities::of_handshake(settings.client_authorities())
+            };
+            http::Tls::load(tls, clients, clock, workload).map(Arc::new)
+        };
+        let server = settings.server.tls.as_ref().map(load).transpose()?;
+        let spiffe = settings.server.spiffe_listen.map(|_| load(&TlsSettings::WorkloadApi)).transpose()?;
+        Ok(Self { server, spiffe })
+    }
+
+    /// Shows the certificates of `newer` on connections from now on. Which there are does not change while the server runs.
+    pub(super) fn replace(&self, newer: &Self) {
+        for (own, newer) in [(&self.server, &newer.server), (&self.spiffe, &newer.spiffe)] {
+            if let (Some(own), Some(newer)) = (own, newer) {
+                own.replace(newer);
+            }
+        }
+    }
+}
