@@ -14,6 +14,7 @@ use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
 use super::possession::{Bind, JobKey, Shown};
 use super::token::TokenSource;
+use super::workload;
 use crate::domain::{FactKey, RoleName, Scalar, ScopeName, Ttl};
 
 /// Where the broker is and how the job proves itself.
@@ -25,7 +26,8 @@ pub(super) struct Connection {
     /// Audience of the identity token; the broker's URL unless said otherwise.
     #[arg(long, env = "TOLLGATE_AUDIENCE", value_name = "AUDIENCE")]
     audience: Option<String>,
-    /// Where the identity token comes from: auto, github, gitlab, kubernetes, `file:PATH`, `env:NAME` or `command:LINE`.
+    /// Where the identity token comes from: auto, github, gitlab, kubernetes, `workload-api[:ID]`, `file:PATH`, `env:NAME` or
+    /// `command:LINE`.
     #[arg(long, env = "TOLLGATE_TOKEN_FROM", value_name = "SOURCE", default_value = "auto")]
     token_from: TokenSource,
     /// Bind the token to a key that only this process has (RFC 9449), so that a stolen token is of no use.
@@ -36,7 +38,8 @@ pub(super) struct Connection {
 /// Where the runner's own token comes from.
 #[derive(Debug, Args)]
 pub(super) struct ActorArgs {
-    /// Where the token of the runner comes from, which proves it beside the job, in the same words; none unless given.
+    /// Where the token of the runner comes from, which proves it beside the job, in the same words; auto: the Workload API,
+    /// where there is one. None unless given.
     #[arg(long, env = "TOLLGATE_ACTOR_TOKEN_FROM", value_name = "SOURCE")]
     actor_token_from: Option<TokenSource>,
     /// Audience of the runner's token; the broker's URL unless said otherwise.
@@ -49,11 +52,28 @@ impl ActorArgs {
     pub(super) async fn token(&self, url: &str) -> Result<Option<SecretString>, Failure> {
         let Some(from) = &self.actor_token_from else { return Ok(None) };
         let audience = self.actor_audience.as_deref().unwrap_or(url.trim_end_matches('/'));
-        from.token(audience).await.map(Some).map_err(|failure| Failure {
+        let got = match from {
+            // What the platform gives is the job's own token, which proves no runner.
+            TokenSource::Auto => return Ok(offered(audience).await),
+            from => from.token(audience).await,
+        };
+        got.map(Some).map_err(|failure| Failure {
             message: format!("the runner's token: {}", failure.message),
             ..failure
         })
     }
+}
+
+/// The SVID of the agent, if there is one: a runner that shows none is refused by a role that wants one, and by no other.
+async fn offered(audience: &str) -> Option<SecretString> {
+    if !workload::is_offered() {
+        return None;
+    }
+    let got = workload::jwt_svid(audience, None).await;
+    got.inspect_err(|failure| {
+        Output::note(Tone::Warn, &format!("no proof of the runner: {}", failure.message));
+    })
+    .ok()
 }
 
 impl Connection {

@@ -27,6 +27,7 @@ mod source;
 mod store;
 mod token;
 mod whoami;
+mod workload;
 
 use std::process::ExitCode;
 
