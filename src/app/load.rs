@@ -14,6 +14,7 @@ use crate::config::{Config, Limits, OtlpSettings, PostgresPlace, Problem, Proble
 use crate::facts::Gatherer;
 use crate::identity::{Identity, Remembered};
 use crate::ledger::{Durability, Ledger, LedgerSettings, Rewrapped};
+use crate::net::WorkloadApi;
 use crate::policy::Policy;
 use crate::provider::Providers;
 use crate::secret::Fingerprint;
@@ -99,6 +100,7 @@ pub(super) fn build(
     keyring: &SharedKeyring,
     ledger: &Arc<Ledger>,
     clock: &Clock,
+    workload: Option<&WorkloadApi>,
     previous: Option<&Loaded>,
 ) -> Result<Loaded, StartError> {
     for warning in &checked.warnings {
@@ -108,7 +110,8 @@ pub(super) fn build(
     let url = &config.settings.server.url;
     let own = [url.clone(), federation_issuer(url).parse().map_err(StartError::Url)?];
     let remembered = Arc::clone(ledger) as Arc<dyn Remembered>;
-    let identity = Identity::new(config.issuers.values().cloned(), own, remembered, clock.clone())?;
+    let issuers = config.issuers.values().cloned();
+    let identity = Identity::new(issuers, own, remembered, clock.clone(), workload.cloned())?;
     let identity = match previous {
         Some(previous) => identity.succeed(&previous.identity),
         None => identity,
@@ -186,6 +189,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("server.admin_socket", new.server.admin_socket == old.server.admin_socket),
+        ("workload_api", new.workload_api == old.workload_api),
         ("store.sqlite or store.postgres", same_place(&new.store.place, &old.store.place)),
         ("store.key_encryption_key, or a previous one,", keys(new) == keys(old)),
         ("signing (all but tokens)", new.signing.is_like(&old.signing)),

@@ -28,10 +28,10 @@ pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Problems};
+use crate::config::{Config, Limits, Problems, WorkloadApiSettings};
 use crate::http;
 use crate::ledger::{Ledger, RunningSinks, Sinks};
-use crate::net::{ClientAuthorities, PossessionOnly};
+use crate::net::{ClientAuthorities, PossessionOnly, WorkloadApi};
 use crate::secret::Fingerprint;
 use crate::signing::{Kms, SigningError};
 use crate::telemetry::{self, Exposition, Metrics};
@@ -54,6 +54,7 @@ struct Core {
     ledger: Arc<Ledger>,
     keys: Keys,
     tls: Option<Arc<http::Tls>>,
+    workload: Option<WorkloadApi>,
     /// One reload at a time: two would race for which is in force.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -88,6 +89,7 @@ impl App {
         metrics: Option<Metrics>,
     ) -> Result<Self, StartError> {
         let settings = &checked.config.settings;
+        let workload = settings.workload_api.as_ref().map(workload_api);
         let sealer = Arc::new(sealer_of(settings)?);
         let kms = Kms::new(&settings.signing, &clock).map_err(SigningError::from)?;
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
@@ -100,7 +102,7 @@ impl App {
         let trust_traceparent = settings.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.trust_traceparent);
         let admin_socket = admin_socket(settings);
 
-        let loaded = load::build(checked, &keys.shared(), &ledger, &clock, None)?;
+        let loaded = load::build(checked, &keys.shared(), &ledger, &clock, workload.as_ref(), None)?;
         ledger.set_revision(loaded.config.revision, loaded.policy.revision()).await?;
         let broker = Arc::new(Broker::new(loaded, Arc::clone(&ledger), clock.clone()));
 
@@ -126,7 +128,7 @@ impl App {
         let sinks = sinks.start();
         let stop = CancellationToken::new();
         let reloading = tokio::sync::Mutex::new(());
-        let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, reloading });
+        let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, workload, reloading });
         let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, sinks, stop.clone()));
         Ok(Self { core, address, operations_address, stop, serving })
     }
@@ -161,6 +163,11 @@ impl App {
             tracing::error!(%failed, "the server did not end in order");
         }
     }
+}
+
+/// The agent beside this server, followed from now on.
+fn workload_api(settings: &WorkloadApiSettings) -> WorkloadApi {
+    WorkloadApi::follow(&settings.endpoint, settings.spiffe_id.clone())
 }
 
 /// TLS of the listeners, if it is configured. Where SVIDs are identities, every certificate gets through the handshake:
@@ -234,8 +241,15 @@ impl Core {
         let previous = self.broker.loaded();
         load::fits(&checked.config.settings, &previous.config.settings)?;
         let keyring = self.keys.shared();
-        let loaded = load::build(checked, &keyring, &self.ledger, &self.clock, Some(&previous))
-            .map_err(|error| load::as_problem(&error))?;
+        let loaded = load::build(
+            checked,
+            &keyring,
+            &self.ledger,
+            &self.clock,
+            self.workload.as_ref(),
+            Some(&previous),
+        )
+        .map_err(|error| load::as_problem(&error))?;
         let revision = loaded.config.revision;
         let certificate = tls(&loaded.config, &self.clock);
         let certificate = certificate.map_err(|error| load::as_problem(&error.into()))?;

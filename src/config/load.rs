@@ -32,6 +32,7 @@ mod table;
 mod target;
 mod telemetry;
 mod webhook;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

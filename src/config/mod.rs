@@ -43,7 +43,7 @@ pub use settings::{
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};
-pub use spiffe::{BundleSource, EndpointServer, InvalidPathTemplate, PathTemplate};
+pub use spiffe::{BundleSource, EndpointServer, InvalidPathTemplate, PathTemplate, WorkloadApiSettings};
 pub use store::{InvalidPlace, PostgresPlace, StorePlace};
 pub use table::{Row, TargetTable};
 pub use target::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget};

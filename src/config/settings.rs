@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::sink::Sink;
-use super::{Retention, SigningSettings, StorePlace, TelemetrySettings};
+use super::{Retention, SigningSettings, StorePlace, TelemetrySettings, WorkloadApiSettings};
 use crate::domain::{BlockKind, FactKey, IssuerName, IssuerUrl, Operation, PackageName, TenantName};
 use crate::net::{ClientAuthorities, ClientName};
 
@@ -18,6 +18,8 @@ use crate::net::{ClientAuthorities, ClientName};
 pub struct Settings {
     /// `[server]`.
     pub server: ServerSettings,
+    /// `[workload_api]`: the SPIFFE agent, if there is one.
+    pub workload_api: Option<WorkloadApiSettings>,
     /// `[store]`.
     pub store: StoreSettings,
     /// `[signing.<purpose>]`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use spiffe::transport::Endpoint;
 use url::Url;
 
 use super::template::{self, InvalidTemplate, Part};
@@ -24,6 +25,17 @@ pub enum BundleSource {
         /// How it proves who it is.
         server: EndpointServer,
     },
+    /// What the agent of `[workload_api]` streams: of its own trust domain, and of those that it is federated with.
+    WorkloadApi,
+}
+
+/// `[workload_api]`: the SPIFFE agent beside this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadApiSettings {
+    /// Where it listens: a Unix socket, or a port of this machine.
+    pub endpoint: Endpoint,
+    /// Tollgate's own SPIFFE ID, if the agent issues it several; the first that it sends unless written.
+    pub spiffe_id: Option<String>,
 }
 
 /// How a bundle endpoint proves who it is (SPIFFE Federation, section 5.2).

@@ -15,7 +15,7 @@ use super::spiffe::BundleError;
 use crate::config::Issuer;
 use crate::domain::IssuerUrl;
 use crate::json::{self, JsonError, Limits};
-use crate::net::{Client, NetError, Request, Rules, read_ca_file};
+use crate::net::{Client, NetError, Request, Rules, WorkloadError, read_ca_file};
 
 /// Longest that each of the two requests may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,6 +48,9 @@ pub(super) enum FetchError {
         /// The status.
         status: u16,
     },
+    /// The Workload API is gone.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// Not strict JSON: an HTML page, for example.
     #[error("the discovery document cannot be read")]
     Discovery(#[source] JsonError),

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::{Issuer, KeySource, Possession, SecurityEvents};
 use crate::domain::{Code, IssuerName, IssuerUrl, Refusal, Thumbprint};
-use crate::net::PeerCertificate;
+use crate::net::{PeerCertificate, WorkloadApi};
 
 /// How the URL of a trust domain begins.
 const SPIFFE: &str = "spiffe://";
@@ -144,11 +144,17 @@ pub(super) struct Entries {
     own_issuers: [IssuerUrl; 2],
     remembered: Arc<dyn Remembered>,
     clock: Clock,
+    workload: Option<WorkloadApi>,
 }
 
 impl Entries {
-    pub(super) fn new(own_issuers: [IssuerUrl; 2], remembered: Arc<dyn Remembered>, clock: Clock) -> Self {
-        Self { by_issuer: HashMap::new(), own_issuers, remembered, clock }
+    pub(super) fn new(
+        own_issuers: [IssuerUrl; 2],
+        remembered: Arc<dyn Remembered>,
+        clock: Clock,
+        workload: Option<WorkloadApi>,
+    ) -> Self {
+        Self { by_issuer: HashMap::new(), own_issuers, remembered, clock, workload }
     }
 
     /// Adds an entry; asks nobody.
@@ -318,7 +324,8 @@ impl Entries {
         if let Some(cache) = self.cache_of(&place) {
             return Ok(Arc::clone(cache));
         }
-        let cache = KeyCache::new(place, TIMEOUT, Arc::clone(&self.remembered), self.clock.clone());
+        let (remembered, clock) = (Arc::clone(&self.remembered), self.clock.clone());
+        let cache = KeyCache::new(place, TIMEOUT, remembered, clock, self.workload.as_ref());
         cache.map(Arc::new).map_err(|source| IdentityError::Client { issuer: issuer.name.clone(), source })
     }
 

@@ -8,7 +8,7 @@ use super::published::Published;
 use super::spiffe::{BundleFetcher, BundlePlace};
 use crate::clock::Clock;
 use crate::domain::IssuerUrl;
-use crate::net::{Client, NetError};
+use crate::net::{Client, NetError, WorkloadApi};
 
 /// Everything that decides what is fetched. Entries that agree in it share what they fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,14 @@ impl Place {
             Self::Bundle(place) => place.is_file(),
         }
     }
+
+    /// True for what comes without being asked for.
+    pub(super) const fn is_streamed(&self) -> bool {
+        match self {
+            Self::Discovery(_) => false,
+            Self::Bundle(place) => place.is_streamed(),
+        }
+    }
 }
 
 /// Asks one place.
@@ -48,10 +56,17 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`NetError::Setup`].
-    pub(super) fn new(place: &Place, timeout: Duration, clock: &Clock) -> Result<Self, NetError> {
+    pub(super) fn new(
+        place: &Place,
+        timeout: Duration,
+        clock: &Clock,
+        workload: Option<&WorkloadApi>,
+    ) -> Result<Self, NetError> {
         Ok(match place {
             Place::Discovery(origin) => Self::Discovery(origin.clone(), origin.client(timeout)?),
-            Place::Bundle(place) => Self::Bundle(BundleFetcher::new(place.clone(), timeout, clock)?),
+            Place::Bundle(place) => {
+                Self::Bundle(BundleFetcher::new(place.clone(), timeout, clock, workload)?)
+            }
         })
     }
 
@@ -63,6 +78,22 @@ impl Fetcher {
                 Ok((document, keys.into()))
             }
             Self::Bundle(fetcher) => fetcher.fetch(held).await,
+        }
+    }
+
+    /// Notes that what was fetched last is in use, or cannot be used.
+    pub(super) fn settle(&self) {
+        match self {
+            Self::Discovery(..) => {}
+            Self::Bundle(fetcher) => fetcher.settle(),
+        }
+    }
+
+    /// True if the source has said something newer than what was fetched last: that is believed no more.
+    pub(super) fn has_news(&self) -> bool {
+        match self {
+            Self::Discovery(..) => false,
+            Self::Bundle(fetcher) => fetcher.has_news(),
         }
     }
 

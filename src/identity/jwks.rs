@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::Remembered;
 use super::discovery::FetchError;
@@ -20,7 +20,7 @@ use crate::causes;
 use crate::clock::{Clock, random_bytes};
 use crate::config::Algorithm;
 use crate::domain::{Code, Refusal};
-use crate::net::NetError;
+use crate::net::{NetError, WorkloadApi};
 
 /// Keys older than this are refreshed in the background, unless the source wants to be asked at another pace.
 const FRESH: Duration = Duration::from_mins(5);
@@ -33,6 +33,8 @@ const STALE: Duration = Duration::from_hours(1);
 const TOO_OLD: Duration = Duration::from_hours(24);
 /// Least time between fetches that unknown key ids cause: a storm of random ids must not become one of fetches.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
+/// Least time between two documents of a stream that are given to the store.
+const KEEP_PAUSE: Duration = Duration::from_secs(10);
 /// Longest pause after failures; the first is a second, and each doubles.
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
@@ -66,8 +68,11 @@ struct Known {
 struct Attempts {
     /// Open as long as a fetch runs.
     flight: Option<watch::Receiver<()>>,
-    /// The newest fetch.
-    task: Option<JoinHandle<()>>,
+    /// The newest fetches: one may still be kept in the store when the next one begins.
+    tasks: JoinSet<()>,
+    /// When a document was last given to the store, and whether one was not.
+    kept: Option<Timestamp>,
+    unkept: bool,
     last: Option<Timestamp>,
     failures: u32,
     /// Not before this, after failures.
@@ -104,8 +109,9 @@ impl KeyCache {
         timeout: Duration,
         remembered: Arc<dyn Remembered>,
         clock: Clock,
+        workload: Option<&WorkloadApi>,
     ) -> Result<Self, NetError> {
-        let fetcher = Fetcher::new(&place, timeout, &clock)?;
+        let fetcher = Fetcher::new(&place, timeout, &clock, workload)?;
         Ok(Self {
             place,
             fetcher,
@@ -163,22 +169,28 @@ impl KeyCache {
     /// Fetches if the keys are no longer fresh, and waits for it. For a warm start and for a timer.
     pub(super) async fn refresh(self: &Arc<Self>) {
         let fresh = self.known.load_full().is_some_and(|known| self.judge(&known) == Age::Fresh);
-        if !fresh && let Ok(flight) = self.start(Duration::ZERO) {
+        let kept = !self.attempts.lock().unwrap_or_else(PoisonError::into_inner).unkept;
+        if !(fresh && kept)
+            && let Ok(flight) = self.start(Duration::ZERO)
+        {
             wait(flight).await;
         }
     }
 
     /// Cuts off a fetch under way, and waits until nothing of it is left: it would keep the store open.
     pub(super) async fn stop(&self) {
-        let task = self.attempts.lock().unwrap_or_else(PoisonError::into_inner).task.take();
-        if let Some(task) = task {
-            task.abort();
-            // Cut off or finished: either way it is over.
-            let _ = task.await;
-        }
+        let mut tasks =
+            std::mem::take(&mut self.attempts.lock().unwrap_or_else(PoisonError::into_inner).tasks);
+        tasks.shutdown().await;
     }
 
     async fn usable(self: &Arc<Self>) -> Result<Arc<Known>, KeyError> {
+        // The second time, for news that came after the fetch that was joined had begun.
+        for _ in 0..2 {
+            if self.fetcher.has_news() {
+                wait(self.start_now()).await;
+            }
+        }
         let known = self.known.load_full();
         match known.as_ref().map(|known| self.judge(known)) {
             Some(Age::Fresh) => {}
@@ -208,12 +220,26 @@ impl KeyCache {
         if let Some(until) = until {
             return Err(seconds_until(until, now));
         }
+        Ok(self.launch(&mut attempts, now))
+    }
+
+    /// The same without a pause, for what is here already.
+    fn start_now(self: &Arc<Self>) -> watch::Receiver<()> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        match attempts.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
+            Some(flight) => flight.clone(),
+            None => self.launch(&mut attempts, self.clock.now()),
+        }
+    }
+
+    fn launch(self: &Arc<Self>, attempts: &mut Attempts, now: Timestamp) -> watch::Receiver<()> {
         let (done, flight) = watch::channel(());
         attempts.flight = Some(flight.clone());
         attempts.last = Some(now);
+        while attempts.tasks.try_join_next().is_some() {}
         let cache = Arc::clone(self);
-        attempts.task = Some(tokio::spawn(async move { cache.fetch(now, done).await }));
-        Ok(flight)
+        attempts.tasks.spawn(async move { cache.fetch(now, done).await });
+        flight
     }
 
     /// Ends the flight by dropping `done`, a panic included.
@@ -222,18 +248,34 @@ impl KeyCache {
         match self.fetcher.fetch(held.as_ref().map(|known| known.published.as_ref())).await {
             Ok((document, published)) => {
                 self.succeeded(began, published);
+                self.fetcher.settle();
                 drop(done);
-                if let Ok(document) = String::from_utf8(document) {
+                if self.may_keep(began)
+                    && let Ok(document) = String::from_utf8(document)
+                {
                     self.remembered.keep_keys(self.place.issuer(), &document, began).await;
                 }
             }
             Err(error) => {
                 self.failed(&error);
+                self.fetcher.settle();
                 if self.known.load().is_none() {
                     self.recall().await;
                 }
             }
         }
+    }
+
+    /// Whether a document is given to the store: each that was asked for, and of those that are streamed not each of many
+    /// a second. One that is left out makes the next refresh fetch again.
+    fn may_keep(&self, now: Timestamp) -> bool {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = attempts.kept.and_then(|kept| Duration::try_from(now.duration_since(kept)).ok());
+        attempts.unkept = self.place.is_streamed() && since.is_some_and(|since| since < KEEP_PAUSE);
+        if !attempts.unkept {
+            attempts.kept = Some(now);
+        }
+        !attempts.unkept
     }
 
     fn succeeded(&self, began: Timestamp, published: Published) {

@@ -46,7 +46,7 @@ pub use runner::Runner;
 use crate::clock::Clock;
 use crate::config::{Issuer, Replay};
 use crate::domain::{Code, IssuerUrl, Refusal};
-use crate::net::PeerCertificate;
+use crate::net::{PeerCertificate, WorkloadApi};
 use crate::secret::Fingerprint;
 use claim::ClaimError;
 use entry::{Entries, Entry};
@@ -76,7 +76,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Sets up the issuers; fetches nothing yet. `own_issuers` are Tollgate's, whose tokens are never identities.
+    /// Sets up the issuers; fetches nothing yet. `own_issuers` are Tollgate's, whose tokens are never identities; `workload`
+    /// is where trust domains that say so have their bundles from.
     ///
     /// # Errors
     /// [`IdentityError`]: an entry that cannot be used, or no HTTP client.
@@ -85,8 +86,9 @@ impl Identity {
         own_issuers: [IssuerUrl; 2],
         remembered: Arc<dyn Remembered>,
         clock: Clock,
+        workload: Option<WorkloadApi>,
     ) -> Result<Self, IdentityError> {
-        let mut entries = Entries::new(own_issuers, remembered, clock.clone());
+        let mut entries = Entries::new(own_issuers, remembered, clock.clone(), workload);
         for issuer in issuers {
             entries.add(issuer)?;
         }

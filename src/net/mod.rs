@@ -14,6 +14,7 @@ mod roots;
 mod stream;
 mod svid_server;
 mod tls_time;
+mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};
 pub use tls_time::TlsTime;
+pub use workload::{Svid, TrustBundle, WorkloadApi, WorkloadError};
 
 /// What a client may reach, and how much it reads.
 #[derive(Debug, Clone)]

@@ -21,6 +21,7 @@ use crate::secret::Fingerprint;
 fn settings() -> Settings {
     let second = Duration::from_secs(1);
     Settings {
+        workload_api: None,
         blocks: crate::config::BlockSettings::default(),
         webhooks: BTreeMap::default(),
         server: ServerSettings {

@@ -15,6 +15,8 @@ pub(super) struct Known<'a> {
     pub(super) url: Option<&'a IssuerUrl>,
     /// The default tenant.
     pub(super) tenant: Option<TenantName>,
+    /// True if something says where the Workload API is.
+    pub(super) workload_api: bool,
     /// Fact sources.
     pub(super) sources: &'a BTreeMap<SourceName, Option<FactSource>>,
     /// Targets.
@@ -40,6 +42,7 @@ impl<'a> Known<'a> {
         Self {
             url: draft.server.as_ref().map(|server| &server.url),
             tenant: draft.tenant(),
+            workload_api: draft.workload_api.is_some(),
             sources: &draft.sources,
             targets: BTreeMap::new(),
             tables: BTreeMap::new(),

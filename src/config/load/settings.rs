@@ -9,11 +9,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::known::{SinkName, SourceName, WebhookName};
-use super::{Around, operations, server, signing, sink, source, store, telemetry, webhook};
+use super::{Around, operations, server, signing, sink, source, store, telemetry, webhook, workload};
 use crate::config::reader::Reader;
 use crate::config::{
     AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, Retention, ServerSettings,
     Settings, SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook, WebhookAuth,
+    WorkloadApiSettings,
 };
 use crate::domain::TenantName;
 
@@ -29,6 +30,8 @@ pub(super) struct Draft {
     pub(super) server: Option<ServerSettings>,
     /// `[sources.<name>]`; a broken one is there without a value.
     pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
+    /// `[workload_api]`; a broken one is there without a value.
+    pub(super) workload_api: Option<Option<WorkloadApiSettings>>,
     store: Option<StoreSettings>,
     signing: Option<SigningSettings>,
     audit: Option<AuditSettings>,
@@ -53,6 +56,7 @@ impl Draft {
     pub(super) fn finish(self) -> Option<Settings> {
         Some(Settings {
             server: self.server?,
+            workload_api: self.workload_api.map_or(Some(None), |written| written.map(Some))?,
             store: self.store?,
             signing: self.signing?,
             audit: self.audit?,
@@ -85,6 +89,7 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     let proxied = server.as_ref().is_some_and(|server| !server.trusted_proxies.is_empty());
     let draft = Draft {
         server,
+        workload_api: r.get("workload_api", "a table").map(|field| field.table(workload::workload).flatten()),
         store: r.section("store", "a table", |r| store::store(r, around)).flatten(),
         signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
         audit: r.section("audit", "a table", |r| audit(r, around)).flatten(),

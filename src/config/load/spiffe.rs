@@ -8,7 +8,7 @@ use url::Url;
 use super::audience::Audience;
 use super::issuer::{Taken, possession, require, tenant, times, trust_word};
 use super::known::Known;
-use super::{Around, bundle, endpoint, rule, runner};
+use super::{Around, bundle, endpoint, rule, runner, workload};
 use crate::config::attributes::RESERVED_IDENTITY_KEYS;
 use crate::config::reader::{Field, Reader};
 use crate::config::{
@@ -29,7 +29,8 @@ const ALGORITHMS: [Algorithm; 6] = [
 /// Most forms of paths: each is tried for each identity.
 const MAX_PATHS: usize = 16;
 
-const BUNDLE: &str = r#"{ file = "path" }, or { endpoint = "https://…", profile = "https_web" }"#;
+const BUNDLE: &str =
+    r#"{ workload_api = true }, { file = "path" }, or { endpoint = "https://…", profile = "https_web" }"#;
 
 /// Reads one trust domain.
 pub(super) fn spiffe(
@@ -45,9 +46,9 @@ pub(super) fn spiffe(
     let insecure_loopback = endpoint::insecure_loopback(r);
     let allow_networks = endpoint::allow_networks(r);
     let ca_file = endpoint::ca_file(r, around);
-    let keys = r
-        .need("bundle", BUNDLE)
-        .and_then(|field| field.table(|r| source(r, around, url.as_ref(), insecure_loopback)).flatten());
+    let keys = r.need("bundle", BUNDLE).and_then(|field| {
+        field.table(|r| source(r, around, known, url.as_ref(), insecure_loopback)).flatten()
+    });
     let paths = paths(r);
     let require = require(r);
     let tenant = tenant(r, known.tenant.as_ref());
@@ -149,9 +150,18 @@ fn path(field: &Field<'_>) -> Option<PathTemplate> {
 fn source(
     r: &mut Reader<'_>,
     around: &Around<'_>,
+    known: &Known<'_>,
     domain: Option<&IssuerUrl>,
     insecure_loopback: bool,
 ) -> Option<BundleSource> {
+    if workload::wanted(r, known.workload_api) {
+        if let Some(other) = ["endpoint", "file"].into_iter().find(|key| r.has(key)) {
+            let message = "the bundle comes from exactly one place";
+            r.refuse(other, "key_places", message, "keep one of workload_api, endpoint and file");
+        }
+        // What is left would be told again as unknown.
+        return Some(BundleSource::WorkloadApi);
+    }
     let endpoint =
         endpoint::url(r, "endpoint", "a URL, such as \"https://acme.example/bundle\"", insecure_loopback);
     if r.has("endpoint") {

@@ -47,6 +47,7 @@ fn config(role: Role, sources: BTreeMap<String, FactSource>) -> Config {
 
 fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
     Settings {
+        workload_api: None,
         blocks: crate::config::BlockSettings::default(),
         webhooks: BTreeMap::default(),
         server: ServerSettings {

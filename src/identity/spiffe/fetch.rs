@@ -1,8 +1,10 @@
-//! Fetching a trust domain's bundle: from a file, or from its bundle endpoint (SPIFFE Federation, section 5).
+//! Fetching a trust domain's bundle: from a file, from its bundle endpoint (SPIFFE Federation, section 5), or from what the
+//! Workload API streams.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,7 +16,7 @@ use crate::config::{BundleSource, EndpointServer, Issuer, MAX_BUNDLE_BYTES};
 use crate::domain::IssuerUrl;
 use crate::identity::discovery::{FetchError, get};
 use crate::identity::published::Published;
-use crate::net::{Client, NetError, Rules, read_ca_file};
+use crate::net::{Client, NetError, Rules, WorkloadApi, read_ca_file};
 
 /// What is asked for, in errors.
 const DOCUMENT: &str = "the bundle";
@@ -47,6 +49,11 @@ impl BundlePlace {
         matches!(self.source, BundleSource::File(_))
     }
 
+    /// True for what is streamed: it is here before anybody asks.
+    pub(in crate::identity) const fn is_streamed(&self) -> bool {
+        matches!(self.source, BundleSource::WorkloadApi)
+    }
+
     fn rules(&self, timeout: Duration) -> Result<Rules, NetError> {
         Ok(Rules {
             allow_networks: self.allow_networks.clone(),
@@ -72,6 +79,7 @@ enum Way {
         first: PathBuf,
         clock: Clock,
     },
+    Streamed(Stream),
 }
 
 impl BundleFetcher {
@@ -83,6 +91,7 @@ impl BundleFetcher {
         place: BundlePlace,
         timeout: Duration,
         clock: &Clock,
+        workload: Option<&WorkloadApi>,
     ) -> Result<Self, NetError> {
         let rules = place.rules(timeout);
         Ok(Self(match place.source {
@@ -92,6 +101,12 @@ impl BundleFetcher {
             }
             BundleSource::Endpoint { url, server: EndpointServer::Spiffe { id, first } } => {
                 Way::Spiffe { rules: rules?, url, id, first, clock: clock.clone() }
+            }
+            BundleSource::WorkloadApi => {
+                let missing = || NetError::Setup("there is no [workload_api]".to_owned());
+                let api = workload.ok_or_else(missing)?.clone();
+                let domain = place.domain.trust_domain().unwrap_or_default().to_owned();
+                Way::Streamed(Stream::new(api, domain, timeout))
             }
         }))
     }
@@ -118,6 +133,7 @@ impl BundleFetcher {
                     client.map_err(|source| FetchError::Net { document: DOCUMENT, host: host(), source })?;
                 get(&client, DOCUMENT, url.clone()).await?
             }
+            Way::Streamed(stream) => stream.take().await?,
         };
         let published = bundle::parse(&document)?;
         let known = held.and_then(|held| held.sequence);
@@ -127,9 +143,61 @@ impl BundleFetcher {
         }
     }
 
+    /// Notes that what was fetched last is in use, or cannot be used: it is no news any more.
+    pub(in crate::identity) fn settle(&self) {
+        match &self.0 {
+            Way::Streamed(stream) => stream.settle(),
+            Way::File(_) | Way::Web(..) | Way::Spiffe { .. } => {}
+        }
+    }
+
+    /// True if the source has another bundle than the one that was fetched last.
+    pub(in crate::identity) fn has_news(&self) -> bool {
+        match &self.0 {
+            Way::Streamed(stream) => stream.has_news(),
+            Way::File(_) | Way::Web(..) | Way::Spiffe { .. } => false,
+        }
+    }
+
     /// Reads a bundle of before.
     pub(in crate::identity) fn read(document: &[u8]) -> Result<Published, FetchError> {
         Ok(bundle::parse(document)?)
+    }
+}
+
+/// One trust domain's part of what the Workload API streams.
+struct Stream {
+    api: WorkloadApi,
+    domain: String,
+    timeout: Duration,
+    /// The revision that was taken last, and the one that is settled.
+    taken: AtomicU64,
+    settled: AtomicU64,
+}
+
+impl Stream {
+    /// No revision: what is settled before anything is taken.
+    const NOTHING: u64 = u64::MAX;
+
+    fn new(api: WorkloadApi, domain: String, timeout: Duration) -> Self {
+        let nothing = || AtomicU64::new(Self::NOTHING);
+        Self { api, domain, timeout, taken: nothing(), settled: nothing() }
+    }
+
+    async fn take(&self) -> Result<Vec<u8>, FetchError> {
+        let held = self.settled.load(Ordering::Acquire);
+        let (revision, bundle) = self.api.bundle(&self.domain, held, self.timeout).await?;
+        self.taken.store(revision, Ordering::Release);
+        Ok(bundle.document())
+    }
+
+    fn settle(&self) {
+        self.settled.store(self.taken.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    fn has_news(&self) -> bool {
+        let settled = self.settled.load(Ordering::Acquire);
+        self.api.revision(&self.domain).is_some_and(|revision| revision != settled)
     }
 }
 

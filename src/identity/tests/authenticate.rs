@@ -315,7 +315,8 @@ async fn i_12_refuses_tokens_of_other_kinds_and_its_own() {
         assert_eq!(case.with_claims(json!({"iss": own})).await, Err(Code::TokenKindRefused), "{own}");
         let entry = Issuer { url: own, ..case.entry.clone() };
         let memory: Arc<Memory> = Arc::default();
-        let refused = Identity::new([Arc::new(entry)], own_issuers(), memory, Clock::manual(at(NOW))).err();
+        let refused =
+            Identity::new([Arc::new(entry)], own_issuers(), memory, Clock::manual(at(NOW)), None).err();
         assert!(matches!(refused, Some(IdentityError::OwnIssuer { .. })));
     }
 }
@@ -396,7 +397,8 @@ fn i_19_does_not_start_with_entries_that_admit_the_planet_or_contradict_each_oth
     let case = Case::new();
     let start = |entries: Vec<Issuer>| {
         let memory: Arc<Memory> = Arc::default();
-        Identity::new(entries.into_iter().map(Arc::new), own_issuers(), memory, Clock::manual(at(NOW))).err()
+        Identity::new(entries.into_iter().map(Arc::new), own_issuers(), memory, Clock::manual(at(NOW)), None)
+            .err()
     };
     let with =
         |url: &str, profile: Profile| Issuer { url: url.parse().unwrap(), profile, ..case.entry.clone() };

@@ -166,7 +166,7 @@ async fn a_slow_issuer_ends_in_time() {
     let origin = Place::Discovery(Origin::new(&case.server.entry("acme"), &[]));
     let memory: Arc<dyn Remembered> = Arc::<Memory>::clone(&case.memory);
     let cache =
-        Arc::new(KeyCache::new(origin, Duration::from_millis(50), memory, case.clock.clone()).unwrap());
+        Arc::new(KeyCache::new(origin, Duration::from_millis(50), memory, case.clock.clone(), None).unwrap());
     let found = cache.find(Some("k1"), Algorithm::Es256).await.err();
     assert!(matches!(found, Some(KeyError::Unavailable { cause: Some(_), .. })), "{found:?}");
 }

@@ -67,7 +67,7 @@ pub(in crate::identity) fn own_issuers() -> [IssuerUrl; 2] {
 
 pub(in crate::identity) fn identity(entries: Vec<Issuer>, memory: &Arc<Memory>, clock: &Clock) -> Identity {
     let remembered: Arc<dyn Remembered> = Arc::<Memory>::clone(memory);
-    Identity::new(entries.into_iter().map(Arc::new), own_issuers(), remembered, clock.clone()).unwrap()
+    Identity::new(entries.into_iter().map(Arc::new), own_issuers(), remembered, clock.clone(), None).unwrap()
 }
 
 pub(in crate::identity) async fn code(identity: &Identity, token: String) -> Result<(), Code> {

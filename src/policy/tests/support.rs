@@ -41,6 +41,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
         insecure_loopback: false,
     };
     let settings = Settings {
+        workload_api: None,
         blocks: crate::config::BlockSettings::default(),
         webhooks: BTreeMap::default(),
         server: ServerSettings {
