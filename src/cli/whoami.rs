@@ -3,8 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::ask::{ActorArgs, Connection};
-use super::client::Broker;
+use super::connection::{ActorArgs, Connection};
 use super::failure::Failure;
 use super::output::{Output, Tone};
 
@@ -22,8 +21,8 @@ pub(super) struct WhoamiArgs {
 
 /// Asks and prints.
 pub(super) async fn run(args: WhoamiArgs, output: Output) -> Result<(), Failure> {
-    let shown = args.connection.shown(&args.actor).await?;
-    let seen = Broker::new(&args.connection.url)?.whoami(&shown).await?;
+    let broker = args.connection.broker(Some(&args.actor))?;
+    let seen = broker.whoami(&args.connection.shown(&args.actor).await?).await?;
     if output.is_json() {
         return Ok(Output::json(&seen)?);
     }

@@ -28,16 +28,15 @@ const BUNDLES: [&str; 6] = [
 ///
 /// # Errors
 /// [`NetError::Setup`] if `extra` holds none, or if there are none at all.
-pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError> {
+pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let mut roots = platform()?;
     if let Some(pem) = extra {
-        let failed = |error: &reqwest::Error| {
-            NetError::Setup(format!("the extra root certificates: {}", causes::in_full(error)))
-        };
-        let more = Certificate::from_pem_bundle(pem).map_err(|error| failed(&error))?;
+        let failed = |why: &str| NetError::Setup(format!("the extra root certificates: {why}"));
+        let more: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed(&causes::in_full(&error)))?;
         if more.is_empty() {
-            let why = "the extra root certificates: no certificate in the PEM text";
-            return Err(NetError::Setup(why.to_owned()));
+            return Err(failed("no certificate in the PEM text"));
         }
         roots.extend(more);
     }
@@ -48,9 +47,32 @@ pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError
     Ok(roots)
 }
 
+/// The same as the client library takes them.
+///
+/// # Errors
+/// As [`trusted`]; [`NetError::Setup`] for one in `extra` that cannot be used.
+pub(super) fn certificates(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError> {
+    let certificate = |der: CertificateDer<'_>| {
+        Certificate::from_der(&der).map_err(|error| NetError::Setup(causes::in_full(&error)))
+    };
+    trusted(extra)?.into_iter().map(certificate).collect()
+}
+
+/// The same as TLS takes them.
+///
+/// # Errors
+/// As [`certificates`].
+pub(super) fn store(extra: Option<&[u8]>) -> Result<RootCertStore, NetError> {
+    let mut store = RootCertStore::empty();
+    for certificate in trusted(extra)? {
+        store.add(certificate).map_err(|error| NetError::Setup(causes::in_full(&error)))?;
+    }
+    Ok(store)
+}
+
 /// What the platform trusts. A certificate that the TLS library cannot use as an authority is left out, as it would verify
 /// nothing.
-fn platform() -> Result<Vec<Certificate>, NetError> {
+fn platform() -> Result<Vec<CertificateDer<'static>>, NetError> {
     let Some(bundle) = BUNDLES.iter().map(Path::new).find(|path| path.exists()) else {
         return Ok(Vec::new());
     };
@@ -62,7 +84,7 @@ fn platform() -> Result<Vec<Certificate>, NetError> {
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
         if usable.add(certificate.clone()).is_ok() {
-            roots.push(Certificate::from_der(&certificate).map_err(|error| unreadable(&error))?);
+            roots.push(certificate);
         }
     }
     Ok(roots)
