@@ -6,6 +6,7 @@ use crate::facts;
 use crate::http::{BindError, TlsError};
 use crate::identity::IdentityError;
 use crate::ledger::{LedgerError, SinkSetupError, Unavailable};
+use crate::net::WorkloadError;
 use crate::provider;
 use crate::signing::SigningError;
 use crate::telemetry::TelemetryError;
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The Workload API gives no SVID.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// The address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -186,6 +186,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
         ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
+        ("server.spiffe_listen", new.server.spiffe_listen == old.server.spiffe_listen),
         ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("server.admin_socket", new.server.admin_socket == old.server.admin_socket),

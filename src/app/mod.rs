@@ -8,14 +8,15 @@ mod background;
 mod blocks;
 mod error;
 mod keys;
+mod listeners;
 mod load;
 mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::OptionFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,14 +29,18 @@ pub use traces::traces;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Problems, WorkloadApiSettings};
+use crate::config::{Problems, WorkloadApiSettings};
 use crate::http;
 use crate::ledger::{Ledger, RunningSinks, Sinks};
-use crate::net::{ClientAuthorities, PossessionOnly, WorkloadApi};
+use crate::net::WorkloadApi;
 use crate::secret::Fingerprint;
 use crate::signing::{Kms, SigningError};
 use crate::telemetry::{self, Exposition, Metrics};
 use keys::Keys;
+use listeners::{Addresses, Tls};
+
+/// Longest that a start waits for the SVID that a listener shows.
+const FIRST_SVID: Duration = Duration::from_secs(10);
 
 /// Where a server's configuration comes from.
 #[derive(Debug, Clone)]
@@ -53,7 +58,7 @@ struct Core {
     broker: Arc<Broker>,
     ledger: Arc<Ledger>,
     keys: Keys,
-    tls: Option<Arc<http::Tls>>,
+    tls: Tls,
     workload: Option<WorkloadApi>,
     /// One reload at a time: two would race for which is in force.
     reloading: tokio::sync::Mutex<()>,
@@ -63,6 +68,7 @@ struct Core {
 pub struct App {
     core: Arc<Core>,
     address: SocketAddr,
+    spiffe_address: Option<SocketAddr>,
     operations_address: Option<SocketAddr>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -90,13 +96,16 @@ impl App {
     ) -> Result<Self, StartError> {
         let settings = &checked.config.settings;
         let workload = settings.workload_api.as_ref().map(workload_api);
+        if let Some(workload) = workload.as_ref().filter(|_| settings.server.shows_svid()) {
+            workload.first_svid(FIRST_SVID).await?;
+        }
         let sealer = Arc::new(sealer_of(settings)?);
         let kms = Kms::new(&settings.signing, &clock).map_err(SigningError::from)?;
         let ledger = load::open_ledger(settings, Arc::clone(&sealer), clock.clone())?;
         let keys = Keys::open(Arc::clone(&ledger), sealer, kms, clock.clone()).await?;
         let limits = settings.limits.clone();
-        let (listen, operations_listen) = (settings.server.listen, settings.server.operations_listen);
-        let tls = tls(&checked.config, &clock)?.map(Arc::new);
+        let addresses = Addresses::of(&settings.server);
+        let tls = Tls::load(&checked.config, &clock, workload.as_ref())?;
         let url = settings.server.url.clone();
         let trusted_proxies = settings.server.trusted_proxies.clone();
         let trust_traceparent = settings.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.trust_traceparent);
@@ -108,9 +117,10 @@ impl App {
 
         let sinks = Sinks::new(&broker.loaded().config.settings, &ledger)?;
         let admin = admin::Listener::bind(&admin_socket)?;
-        let listeners = bind(listen, operations_listen, tls.as_ref(), &limits).await?;
+        let listeners = addresses.bind(&tls, &limits).await?;
         let address = listeners.callers.address();
         let operations_address = listeners.operators.as_ref().map(http::Server::address);
+        let spiffe_address = listeners.spiffe.as_ref().map(http::Server::address);
         let context = Arc::new(http::Context {
             broker: Arc::clone(&broker),
             keyring: keys.shared(),
@@ -130,12 +140,17 @@ impl App {
         let reloading = tokio::sync::Mutex::new(());
         let core = Arc::new(Core { source, clock, broker, ledger, keys, tls, workload, reloading });
         let serving = tokio::spawn(serve(Arc::clone(&core), listeners, context, admin, sinks, stop.clone()));
-        Ok(Self { core, address, operations_address, stop, serving })
+        Ok(Self { core, address, spiffe_address, operations_address, stop, serving })
     }
 
     /// The address that is served.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address at which the SVID is shown beside it, if there is one.
+    pub const fn spiffe_address(&self) -> Option<SocketAddr> {
+        self.spiffe_address
     }
 
     /// The address that is served to operators alone, if there is one.
@@ -168,31 +183,6 @@ impl App {
 /// The agent beside this server, followed from now on.
 fn workload_api(settings: &WorkloadApiSettings) -> WorkloadApi {
     WorkloadApi::follow(&settings.endpoint, settings.spiffe_id.clone())
-}
-
-/// TLS of the listeners, if it is configured. Where SVIDs are identities, every certificate gets through the handshake:
-/// the bundles of now are looked at per request.
-fn tls(config: &Config, clock: &Clock) -> Result<Option<http::Tls>, http::TlsError> {
-    let settings = &config.settings;
-    let clients = if config.asks_for_svids() {
-        Some(PossessionOnly::verifier())
-    } else {
-        ClientAuthorities::of_handshake(settings.client_authorities())
-    };
-    settings.server.tls.as_ref().map(|tls| http::Tls::load(tls, clients, clock)).transpose()
-}
-
-/// Binds what the settings name; serves nothing yet.
-async fn bind(
-    listen: SocketAddr,
-    operations_listen: Option<SocketAddr>,
-    tls: Option<&Arc<http::Tls>>,
-    limits: &Limits,
-) -> Result<http::Listeners, http::BindError> {
-    let bind = |address| http::Server::bind(address, tls.cloned(), http::Caps::new(limits));
-    let callers = bind(listen).await?;
-    let operators = OptionFuture::from(operations_listen.map(bind)).await.transpose()?;
-    Ok(http::Listeners { callers, operators })
 }
 
 async fn serve(
@@ -251,16 +241,14 @@ impl Core {
         )
         .map_err(|error| load::as_problem(&error))?;
         let revision = loaded.config.revision;
-        let certificate = tls(&loaded.config, &self.clock);
-        let certificate = certificate.map_err(|error| load::as_problem(&error.into()))?;
+        let tls = Tls::load(&loaded.config, &self.clock, self.workload.as_ref());
+        let tls = tls.map_err(|error| load::as_problem(&error.into()))?;
         // Recorded first: a decision under a configuration that the chain does not name could not be explained.
         self.ledger
             .set_revision(revision, loaded.policy.revision())
             .await
             .map_err(|error| load::as_problem(&error.into()))?;
-        if let (Some(tls), Some(certificate)) = (&self.tls, certificate) {
-            tls.replace(certificate);
-        }
+        self.tls.replace(&tls);
         self.keys.replace_tokens(&loaded.config.settings.signing);
         self.broker.swap(loaded);
         tracing::info!(%revision, "a new configuration is in force");

@@ -81,11 +81,14 @@ pub(super) async fn run(args: ServeArgs, output: Output) -> Result<(), Failure> 
 }
 
 fn announce(app: &App, output: Output) -> io::Result<()> {
-    let (callers, operators) = (app.address(), app.operations_address());
+    let (callers, spiffe, operators) = (app.address(), app.spiffe_address(), app.operations_address());
     if output.is_json() {
-        return Output::json(&json!({ "listening": callers, "operations": operators }));
+        return Output::json(&json!({ "listening": callers, "spiffe": spiffe, "operations": operators }));
     }
     output.toned(Tone::Good, &format!("listening on {callers}"))?;
+    if let Some(address) = spiffe {
+        output.toned(Tone::Good, &format!("with its SVID on {address}"))?;
+    }
     match operators {
         Some(address) => output.toned(Tone::Good, &format!("operators on {address}")),
         None => Ok(()),

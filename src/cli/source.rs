@@ -14,6 +14,10 @@ use crate::ledger::LedgerError;
 const DATABASE: &str = "compare the database with `postgres` in [store]: its address, the role that owns it, the password, and `ca` \
                         for TLS; docs/operations.md says how to set it up";
 
+/// What to look at when the agent gives no SVID.
+const WORKLOAD: &str = "see that the agent runs, that this user may open the socket of [workload_api], and that an entry is \
+                        registered for this process";
+
 /// The configuration directory.
 #[derive(Debug, Args)]
 pub(super) struct SourceArgs {
@@ -50,6 +54,9 @@ pub(super) fn failure_of(error: &StartError) -> Failure {
         StartError::Ledger(LedgerError::InUse(_)) => Failure::new(Status::Usage, error.to_string()),
         StartError::Ledger(LedgerError::Postgres(_) | LedgerError::Schema(_)) => {
             Failure::new(Status::Failed, causes::in_full(error)).with_hint(DATABASE)
+        }
+        StartError::Workload(_) => {
+            Failure::new(Status::Unavailable, causes::in_full(error)).with_hint(WORKLOAD)
         }
         StartError::Ledger(_)
         | StartError::Unavailable(_)

@@ -39,7 +39,7 @@ pub use role::{
 };
 pub use settings::{
     AllowedClients, AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations,
-    ServerSettings, Settings, SourceAuth, StoreSettings, TlsSettings, Webhook, WebhookAuth,
+    ServerSettings, Settings, SourceAuth, StoreSettings, TlsFiles, TlsSettings, Webhook, WebhookAuth,
 };
 pub use signing::{KmsSettings, SigningSettings, TransitSettings};
 pub use sink::{ClientCertificate, ElasticSink, Reach, Sink, SinkFormat, SinkKind, SplunkSink, SyslogSink};

@@ -65,6 +65,8 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// Address for operators: metrics and the detailed readiness are then served there only.
     pub operations_listen: Option<SocketAddr>,
+    /// Address at which the server shows its SVID, beside the other: what callers use is served at both.
+    pub spiffe_listen: Option<SocketAddr>,
     /// Certificate and key; none serves plain HTTP, on loopback or behind a proxy that is named.
     pub tls: Option<TlsSettings>,
     /// Proxies whose `Forwarded`/`X-Forwarded-For` is believed.
@@ -75,9 +77,25 @@ pub struct ServerSettings {
     pub admin_socket: Option<PathBuf>,
 }
 
+impl ServerSettings {
+    /// True if a listener shows the SVID.
+    pub const fn shows_svid(&self) -> bool {
+        self.spiffe_listen.is_some() || matches!(self.tls, Some(TlsSettings::WorkloadApi))
+    }
+}
+
 /// A server certificate.
 #[derive(Debug)]
-pub struct TlsSettings {
+pub enum TlsSettings {
+    /// In files, read again on reload.
+    Files(TlsFiles),
+    /// The SVID that the Workload API gives, and each that follows it.
+    WorkloadApi,
+}
+
+/// A certificate and its key in files.
+#[derive(Debug)]
+pub struct TlsFiles {
     /// PEM chain, leaf first.
     pub certificate: PathBuf,
     /// PEM private key.

@@ -116,6 +116,8 @@ impl Context {
 pub struct Listeners {
     /// For callers.
     pub callers: Server,
+    /// For callers too, who want to see an SVID.
+    pub spiffe: Option<Server>,
     /// For operators; without it, what they use is served to callers too.
     pub operators: Option<Server>,
 }
@@ -160,11 +162,15 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Futur
     let calling = async {
         let broker = Arc::clone(&context.broker);
         let waiting = Arc::clone(&context);
-        let stop = async move {
+        let stopping = CancellationToken::new();
+        let stop = async {
             stop.await;
             waiting.followers.end();
+            stopping.cancel();
         };
-        listeners.callers.serve(callers(context, probes), stop).await;
+        let router = callers(context, probes);
+        let beside = listeners.spiffe.map(|server| server.serve(router.clone(), stopping.cancelled()));
+        tokio::join!(listeners.callers.serve(router, stop), OptionFuture::from(beside));
         broker.drain().await;
         drained.cancel();
     };

@@ -1,5 +1,5 @@
-//! TLS of the listeners: the server's certificate from PEM files, and whose certificates clients may show; replaceable while
-//! running.
+//! TLS of the listeners: the server's certificate from PEM files or from the Workload API, and whose certificates clients may
+//! show; replaceable while running.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
-use crate::config::TlsSettings;
-use crate::net::TlsTime;
+use crate::config::{TlsFiles, TlsSettings};
+use crate::net::{TlsTime, WorkloadApi};
 
 /// Protocols offered by ALPN (RFC 7301), best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -34,6 +34,9 @@ pub enum TlsError {
     /// The certificate file holds none.
     #[error("{} holds no certificate", .0.display())]
     NoCertificate(PathBuf),
+    /// There is no Workload API to have an SVID from.
+    #[error("there is no [workload_api] to have an SVID from")]
+    NoWorkloadApi,
     /// The certificate and key do not fit together, or are of a kind that is not supported.
     #[error("the certificate and its key cannot be used")]
     Unusable(#[source] rustls::Error),
@@ -43,7 +46,7 @@ pub enum TlsError {
 pub struct Tls(ArcSwap<ServerConfig>);
 
 impl Tls {
-    /// Reads certificate and key. Clients are asked for a certificate if there are `clients` to verify them, which has to
+    /// Reads certificate and key, or shows the SVID that `workload` has at each handshake. Clients are asked for a certificate if there are `clients` to verify them, which has to
     /// accept that they show none.
     ///
     /// # Errors
@@ -52,13 +55,14 @@ impl Tls {
         settings: &TlsSettings,
         clients: Option<Arc<dyn ClientCertVerifier>>,
         clock: &Clock,
+        workload: Option<&WorkloadApi>,
     ) -> Result<Self, TlsError> {
-        Ok(Self(ArcSwap::from_pointee(server_config(settings, clients, clock)?)))
+        Ok(Self(ArcSwap::from_pointee(server_config(settings, clients, clock, workload)?)))
     }
 
     /// Serves the certificate of `newer` on connections from now on.
-    pub fn replace(&self, newer: Self) {
-        self.0.store(newer.0.into_inner());
+    pub fn replace(&self, newer: &Self) {
+        self.0.store(newer.0.load_full());
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -70,9 +74,8 @@ fn server_config(
     settings: &TlsSettings,
     clients: Option<Arc<dyn ClientCertVerifier>>,
     clock: &Clock,
+    workload: Option<&WorkloadApi>,
 ) -> Result<ServerConfig, TlsError> {
-    let chain = read_chain(&settings.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| pem(&settings.key, error))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -81,7 +84,16 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Unusable)?;
+    let mut config = match settings {
+        TlsSettings::Files(TlsFiles { certificate, key }) => {
+            let chain = read_chain(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem(key, error))?;
+            builder.with_single_cert(chain, key).map_err(TlsError::Unusable)?
+        }
+        TlsSettings::WorkloadApi => {
+            builder.with_cert_resolver(workload.ok_or(TlsError::NoWorkloadApi)?.server_certificate())
+        }
+    };
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }

@@ -89,7 +89,8 @@ impl Fetcher {
         }
     }
 
-    /// True if the source has said something newer than what was fetched last: that is believed no more.
+    /// True if the source has said something newer than what was fetched last: that is believed no more. Or if it is there
+    /// again, and need not be spared.
     pub(super) fn has_news(&self) -> bool {
         match self {
             Self::Discovery(..) => false,

@@ -170,7 +170,9 @@ impl KeyCache {
     pub(super) async fn refresh(self: &Arc<Self>) {
         let fresh = self.known.load_full().is_some_and(|known| self.judge(&known) == Age::Fresh);
         let kept = !self.attempts.lock().unwrap_or_else(PoisonError::into_inner).unkept;
-        if !(fresh && kept)
+        if self.fetcher.has_news() {
+            wait(self.start_now()).await;
+        } else if !(fresh && kept)
             && let Ok(flight) = self.start(Duration::ZERO)
         {
             wait(flight).await;

@@ -28,6 +28,7 @@ fn settings() -> Settings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             operations_listen: None,
+            spiffe_listen: None,
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),

@@ -15,6 +15,7 @@ const VARIABLES: &[(&str, &[&str], bool)] = &[
     ("TOLLGATE_SERVER__URL", &["server", "url"], false),
     ("TOLLGATE_SERVER__LISTEN", &["server", "listen"], false),
     ("TOLLGATE_SERVER__OPERATIONS_LISTEN", &["server", "operations_listen"], false),
+    ("TOLLGATE_SERVER__SPIFFE_LISTEN", &["server", "spiffe_listen"], false),
     ("TOLLGATE_SERVER__TLS__CERTIFICATE", &["server", "tls", "certificate"], false),
     ("TOLLGATE_SERVER__TLS__KEY", &["server", "tls", "key"], false),
     ("TOLLGATE_SERVER__TRUSTED_PROXIES", &["server", "trusted_proxies"], true),

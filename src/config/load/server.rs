@@ -5,24 +5,25 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::Around;
+use super::{Around, workload};
 use crate::config::reader::Reader;
-use crate::config::{ServerSettings, TlsSettings};
+use crate::config::{ServerSettings, TlsFiles, TlsSettings};
 use crate::domain::{IssuerUrl, TenantName};
 
 /// Where Tollgate listens unless told otherwise: loopback, so that nothing is exposed by forgetting a key.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
 
-/// Reads `[server]`; none without a valid URL.
-pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSettings> {
+/// Reads `[server]`; none without a valid URL. `agent`: something says where the Workload API is.
+pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>, agent: bool) -> Option<ServerSettings> {
     let url: Option<IssuerUrl> = r.required("url", "the public URL, such as \"https://tollgate.example\"");
     let listen =
         r.optional("listen", "an address and port, such as \"127.0.0.1:8420\"").unwrap_or(DEFAULT_LISTEN);
     let operations_listen =
         r.optional("operations_listen", "an address and port, such as \"127.0.0.1:9420\"");
+    let spiffe_listen = r.optional("spiffe_listen", "an address and port, such as \"127.0.0.1:8422\"");
     let tls = r
-        .get("tls", "{ certificate = \"path\", key = \"path\" }")
-        .and_then(|field| field.table(|r| tls(r, around)).flatten());
+        .get("tls", "{ certificate = \"path\", key = \"path\" }, or { workload_api = true }")
+        .and_then(|field| field.table(|r| tls(r, around, agent)).flatten());
     let proxies = "the proxies' networks, such as [\"10.0.0.5/32\"]";
     let trusted_proxies: Vec<IpNet> = r.list("trusted_proxies", proxies).unwrap_or_default();
     let tenant = r.optional("tenant", "a tenant's name, such as \"acme\"");
@@ -38,10 +39,14 @@ pub(super) fn server(r: &mut Reader<'_>, around: &Around<'_>) -> Option<ServerSe
     }
     let encrypted = r.has("tls") || !trusted_proxies.is_empty();
     check_listeners(r, listen, operations_listen, encrypted);
+    if let Some(address) = spiffe_listen {
+        check_spiffe(r, address, [Some(listen), operations_listen], agent);
+    }
     Some(ServerSettings {
         url: url?,
         listen,
         operations_listen,
+        spiffe_listen,
         tls,
         trusted_proxies,
         tenant: tenant.or_else(default_tenant)?,
@@ -77,6 +82,17 @@ fn check_listeners(r: &Reader<'_>, listen: SocketAddr, operations: Option<Socket
     }
 }
 
+/// The listener that shows the SVID is always encrypted, and has no other certificate to show.
+fn check_spiffe(r: &Reader<'_>, address: SocketAddr, others: [Option<SocketAddr>; 2], agent: bool) {
+    if !agent {
+        workload::refuse(r, "spiffe_listen");
+    }
+    if address.port() != 0 && others.contains(&Some(address)) {
+        let message = "two listeners cannot share one address";
+        r.refuse("spiffe_listen", "listen_twice", message, "write another port");
+    }
+}
+
 /// The tenant of all that names none, unless `server.tenant` says otherwise.
 pub(super) fn default_tenant() -> Option<TenantName> {
     "default".parse().ok()
@@ -104,8 +120,13 @@ fn check_url(r: &Reader<'_>, url: &IssuerUrl) {
     }
 }
 
-fn tls(r: &mut Reader<'_>, around: &Around<'_>) -> Option<TlsSettings> {
+fn tls(r: &mut Reader<'_>, around: &Around<'_>, agent: bool) -> Option<TlsSettings> {
+    if workload::wanted(r, agent) {
+        workload::alone(r, &["certificate", "key"], "the certificate comes from exactly one place");
+        return Some(TlsSettings::WorkloadApi);
+    }
     let certificate = r.required::<PathBuf>("certificate", "a path to a PEM chain, leaf first");
     let key = r.required::<PathBuf>("key", "a path to a PEM private key");
-    Some(TlsSettings { certificate: around.directory.join(certificate?), key: around.directory.join(key?) })
+    let (certificate, key) = (around.directory.join(certificate?), around.directory.join(key?));
+    Some(TlsSettings::Files(TlsFiles { certificate, key }))
 }

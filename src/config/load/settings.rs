@@ -85,7 +85,8 @@ impl Draft {
 pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     let policies = r.optional::<PathBuf>("policies", "a path, such as \"../policies\"");
     let expected = "a table, such as [sources.commits]";
-    let server = r.section("server", "a table", |r| server::server(r, around)).flatten();
+    let agent = r.has("workload_api");
+    let server = r.section("server", "a table", |r| server::server(r, around, agent)).flatten();
     let proxied = server.as_ref().is_some_and(|server| !server.trusted_proxies.is_empty());
     let draft = Draft {
         server,
@@ -119,7 +120,8 @@ pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     let asks = |(_, webhook): (_, &Option<Webhook>)| {
         webhook.as_ref().is_some_and(|webhook| matches!(webhook.auth, WebhookAuth::Certificate(_)))
     };
-    if draft.server.as_ref().is_some_and(|server| server.tls.is_none()) && draft.webhooks.iter().any(asks) {
+    let no_tls = |server: &ServerSettings| server.tls.is_none() && server.spiffe_listen.is_none();
+    if draft.server.as_ref().is_some_and(no_tls) && draft.webhooks.iter().any(asks) {
         let message = "client certificates are shown to whoever ends TLS, and that is not this server";
         let fix =
             "add tls = { certificate = \"…\", key = \"…\" } to [server], or another auth to the webhook";

@@ -155,11 +155,7 @@ fn source(
     insecure_loopback: bool,
 ) -> Option<BundleSource> {
     if workload::wanted(r, known.workload_api) {
-        if let Some(other) = ["endpoint", "file"].into_iter().find(|key| r.has(key)) {
-            let message = "the bundle comes from exactly one place";
-            r.refuse(other, "key_places", message, "keep one of workload_api, endpoint and file");
-        }
-        // What is left would be told again as unknown.
+        workload::alone(r, &["endpoint", "file"], "the bundle comes from exactly one place");
         return Some(BundleSource::WorkloadApi);
     }
     let endpoint =

@@ -42,10 +42,22 @@ pub(super) fn spiffe_id(r: &mut Reader<'_>, key: &'static str, expected: &'stati
 pub(super) fn wanted(r: &mut Reader<'_>, configured: bool) -> bool {
     let wanted = r.flag("workload_api");
     if wanted && !configured {
-        let message = "nothing says where the Workload API is, and the environment is not asked: it could vouch for anybody";
-        let fix =
-            "add [workload_api] with endpoint = \"unix:///run/spire/agent/public/api.sock\" to tollgate.toml";
-        r.refuse("workload_api", "no_workload_api", message, fix);
+        refuse(r, "workload_api");
     }
     wanted
+}
+
+/// Refuses `key`, which needs the Workload API.
+pub(super) fn refuse(r: &Reader<'_>, key: &str) {
+    let message = "nothing says where the Workload API is, and the environment is not asked: it could vouch for anybody";
+    let fix =
+        "add [workload_api] with endpoint = \"unix:///run/spire/agent/public/api.sock\" to tollgate.toml";
+    r.refuse(key, "no_workload_api", message, fix);
+}
+
+/// Refuses the first of `others` that stands beside `workload_api = true`.
+pub(super) fn alone(r: &Reader<'_>, others: &[&str], message: &str) {
+    if let Some(other) = others.iter().find(|key| r.has(key)) {
+        r.refuse(other, "two_places", message, "remove it, or workload_api");
+    }
 }

@@ -54,6 +54,7 @@ fn settings(sources: BTreeMap<String, FactSource>) -> Settings {
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
             operations_listen: None,
+            spiffe_listen: None,
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),

@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::TlsSettings;
+use crate::config::{TlsFiles, TlsSettings};
 use crate::http::endpoint::{UNREADABLE, Unreadable};
 use crate::http::{Peer, TlsError};
 
@@ -217,16 +217,18 @@ async fn shutdown_does_not_wait_for_ever() {
 }
 
 /// A certificate for `localhost` in `directory`.
-fn certificate(directory: &Path) -> (TlsSettings, CertificateDer<'static>) {
+fn certificate(directory: &Path) -> (TlsFiles, CertificateDer<'static>) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let settings = TlsSettings { certificate: directory.join("tls.crt"), key: directory.join("tls.key") };
+    let settings = TlsFiles { certificate: directory.join("tls.crt"), key: directory.join("tls.key") };
     std::fs::write(&settings.certificate, certified.cert.pem()).unwrap();
     std::fs::write(&settings.key, certified.signing_key.serialize_pem()).unwrap();
     (settings, certified.cert.der().clone())
 }
 
-fn load(settings: &TlsSettings) -> Result<Tls, TlsError> {
-    Tls::load(settings, None, &Clock::system())
+fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
+    let TlsFiles { certificate, key } = files;
+    let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+    Tls::load(&TlsSettings::Files(files), None, &Clock::system(), None)
 }
 
 async fn connect(
@@ -320,15 +322,15 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     let server = start(Some(Arc::clone(&tls)), caps(), hello()).await;
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_ok());
 
-    let mixed = TlsSettings { certificate: renewed.certificate.clone(), key: settings.key.clone() };
+    let mixed = TlsFiles { certificate: renewed.certificate.clone(), key: settings.key.clone() };
     assert!(matches!(load(&mixed), Err(TlsError::Unusable(_))));
-    let absent = TlsSettings { certificate: new.path().join("none"), key: settings.key.clone() };
+    let absent = TlsFiles { certificate: new.path().join("none"), key: settings.key.clone() };
     assert!(matches!(load(&absent), Err(TlsError::Pem { .. })));
-    let empty = TlsSettings { certificate: settings.key.clone(), key: settings.key.clone() };
+    let empty = TlsFiles { certificate: settings.key.clone(), key: settings.key.clone() };
     assert!(matches!(load(&empty), Err(TlsError::NoCertificate(_))));
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_ok());
 
-    tls.replace(load(&renewed).unwrap());
+    tls.replace(&load(&renewed).unwrap());
     assert!(connect(server.address, &old_root, &BOTH, b"h2").await.is_err());
     assert!(connect(server.address, &new_root, &BOTH, b"h2").await.is_ok());
 }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -151,7 +151,7 @@ impl BundleFetcher {
         }
     }
 
-    /// True if the source has another bundle than the one that was fetched last.
+    /// True if the source has another bundle than the one that was fetched last, or is there again.
     pub(in crate::identity) fn has_news(&self) -> bool {
         match &self.0 {
             Way::Streamed(stream) => stream.has_news(),
@@ -173,6 +173,8 @@ struct Stream {
     /// The revision that was taken last, and the one that is settled.
     taken: AtomicU64,
     settled: AtomicU64,
+    /// The agent was gone when it was asked last.
+    gone: AtomicBool,
 }
 
 impl Stream {
@@ -181,12 +183,14 @@ impl Stream {
 
     fn new(api: WorkloadApi, domain: String, timeout: Duration) -> Self {
         let nothing = || AtomicU64::new(Self::NOTHING);
-        Self { api, domain, timeout, taken: nothing(), settled: nothing() }
+        Self { api, domain, timeout, taken: nothing(), settled: nothing(), gone: AtomicBool::default() }
     }
 
     async fn take(&self) -> Result<Vec<u8>, FetchError> {
         let held = self.settled.load(Ordering::Acquire);
-        let (revision, bundle) = self.api.bundle(&self.domain, held, self.timeout).await?;
+        let told = self.api.bundle(&self.domain, held, self.timeout).await;
+        self.gone.store(told.is_err(), Ordering::Release);
+        let (revision, bundle) = told?;
         self.taken.store(revision, Ordering::Release);
         Ok(bundle.document())
     }
@@ -197,7 +201,8 @@ impl Stream {
 
     fn has_news(&self) -> bool {
         let settled = self.settled.load(Ordering::Acquire);
-        self.api.revision(&self.domain).is_some_and(|revision| revision != settled)
+        let changed = self.api.revision(&self.domain).is_some_and(|revision| revision != settled);
+        changed || (self.gone.load(Ordering::Acquire) && self.api.trouble().is_none())
     }
 }
 

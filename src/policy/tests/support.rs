@@ -48,6 +48,7 @@ pub(in crate::policy) fn config(roles: impl IntoIterator<Item = Role>) -> Config
             url: "https://tollgate.example".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
             operations_listen: None,
+            spiffe_listen: None,
             tls: None,
             trusted_proxies: Vec::new(),
             tenant: "default".parse().unwrap(),

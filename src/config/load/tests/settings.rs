@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::{KEY, tree};
-use crate::config::DenialDetail;
+use crate::config::{DenialDetail, TlsSettings};
 use crate::domain::Operation;
 
 const MAIN: &str = "tollgate.toml";
@@ -74,7 +74,8 @@ fn plain_http_on_the_network_needs_a_proxy_that_is_named() {
         .stops("proxies_too_wide", "tollgate.toml:5 server.trusted_proxies");
     let tls = "tls = { certificate = \"c.pem\", key = \"k.pem\" }\noperations_listen = \"0.0.0.0:1\"";
     let tls = listen(tls).clean().settings.server.tls.unwrap();
-    assert_eq!(tls.certificate.to_str(), Some("/etc/tollgate/c.pem"));
+    let TlsSettings::Files(files) = tls else { panic!("{tls:?}") };
+    assert_eq!(files.certificate.to_str(), Some("/etc/tollgate/c.pem"));
     listen("tls = { certificate = \"c.pem\" }\noperations_listen = \"127.0.0.1:1\"")
         .stops("missing_key", "tollgate.toml:5 server.tls.key");
 }
@@ -111,7 +112,8 @@ fn the_environment_sets_the_server_section_only() {
     assert_eq!(server.url.as_str(), "https://other.example");
     assert_eq!(server.tenant.as_str(), "acme");
     assert_eq!(server.trusted_proxies.len(), 2);
-    assert_eq!(server.tls.unwrap().key.to_str(), Some("/k.pem"));
+    let Some(TlsSettings::Files(files)) = server.tls else { panic!("{:?}", server.tls) };
+    assert_eq!(files.key.to_str(), Some("/k.pem"));
 }
 
 #[test]

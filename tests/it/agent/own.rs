@@ -1,0 +1,78 @@
+//! Tollgate's own SVID: what its listeners show, as it rotates, and a start without one.
+
+use super::{TOLLGATE, beside, connect, state, whoami};
+use crate::harness::wait::until;
+use crate::harness::{Server, Site, TrustDomain, Workload, process};
+
+/// The certificate that a new connection is shown.
+async fn shown(app: &tollgate::app::App) -> Vec<u8> {
+    let stream = connect(app.spiffe_address().unwrap(), None).await;
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test]
+async fn a_new_svid_is_shown_at_once_and_ends_no_connection() {
+    let site = Site::new(&[]).await;
+    let ours = TrustDomain::new("acme.example");
+    let mut first = state(&site, &ours, &[]);
+    let svid = ours.x509(TOLLGATE, site.now());
+    first["x509"] = serde_json::json!([ours.x509_entry(&svid)]);
+    let agent = Workload::start(&first);
+    beside(&site, &agent, &["acme.example"]);
+    let app = site.start().await;
+    assert_eq!(shown(&app).await, svid.certificate.to_vec());
+    let mut stays = connect(app.spiffe_address().unwrap(), None).await;
+    assert_eq!(whoami(&mut stays).await["code"], "token_missing");
+
+    let next = ours.x509(TOLLGATE, site.now());
+    first["x509"] = serde_json::json!([ours.x509_entry(&next)]);
+    agent.serve(&first);
+    until("the next one is shown", async || shown(&app).await == next.certificate.to_vec()).await;
+    assert_eq!(whoami(&mut stays).await["code"], "token_missing", "the connection lives on");
+    // The other listener is what it was, and a reload keeps both.
+    assert_eq!(site.api().get("/v1/whoami", Some(&site.token())).await.status, 200);
+    app.reload().await.unwrap();
+    assert_eq!(shown(&app).await, next.certificate.to_vec());
+    agent.stop();
+    assert_eq!(shown(&app).await, next.certificate.to_vec(), "an agent that is gone takes nothing back");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn of_several_svids_the_configured_one_is_shown() {
+    let site = Site::new(&[]).await;
+    let ours = TrustDomain::new("acme.example");
+    let (other, svid) = (ours.x509("/other", site.now()), ours.x509(TOLLGATE, site.now()));
+    let mut several = state(&site, &ours, &[]);
+    several["x509"] = serde_json::json!([ours.x509_entry(&other), ours.x509_entry(&svid)]);
+    let agent = Workload::start(&several);
+    beside(&site, &agent, &[]);
+    let settings = std::fs::read_to_string(site.path("config/tollgate.toml")).unwrap();
+    site.write("config/tollgate.toml", &format!("{settings}spiffe_id = \"{}\"\n", svid.id));
+    let app = site.start().await;
+    assert_eq!(shown(&app).await, svid.certificate.to_vec());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn without_an_svid_to_show_nothing_is_bound() {
+    let site = Site::of_process(&[]).await;
+    let ours = TrustDomain::new("acme.example");
+    let agent = Workload::start(&serde_json::json!({}));
+    agent.deny("no identity issued");
+    beside(&site, &agent, &[]);
+    let serve = || process::run(&["serve", "--config", site.config().to_str().unwrap()]);
+    for (why, part) in [("no identity issued", "issues no identity"), ("not today", "PermissionDenied")] {
+        agent.deny(why);
+        let done = serve();
+        assert_eq!(done.status.code(), Some(69), "{done:?}");
+        let text = String::from_utf8_lossy(&done.stderr);
+        assert!(text.contains(part) && text.contains(&agent.socket()), "{text}");
+        assert!(done.stdout.is_empty(), "{done:?}");
+    }
+    assert!(!site.store().exists());
+    agent.serve(&state(&site, &ours, &[]));
+    let mut server = Server::start(&site.config(), "");
+    server.signal("TERM");
+    assert!(server.wait().success());
+}
