@@ -22,13 +22,23 @@ pub(super) fn is_offered() -> bool {
 
 /// The agent that the environment names.
 pub(super) fn endpoint() -> Result<Endpoint, Failure> {
+    read_endpoint(&std::env::var(ENDPOINT).unwrap_or_default())
+}
+
+fn read_endpoint(text: &str) -> Result<Endpoint, Failure> {
     let form = "it is unix:///run/spire/agent/public/api.sock, or tcp://127.0.0.1:PORT";
     let usage = |message: String| Failure::new(Status::Usage, message).with_hint(form);
-    let text = std::env::var(ENDPOINT).unwrap_or_default();
     if text.is_empty() {
         return Err(usage(format!("no Workload API: {ENDPOINT} does not say where it is")));
     }
-    Endpoint::parse(&text).map_err(|error| usage(format!("{ENDPOINT}: {}", causes::in_full(&error))))
+    match Endpoint::parse(text) {
+        // Keys would cross the network in the clear, and whoever answers would say who is who.
+        Ok(Endpoint::Tcp { host, .. }) if !host.is_loopback() => {
+            Err(usage(format!("{ENDPOINT}: the agent is on another machine, and nothing encrypts the way")))
+        }
+        Ok(endpoint) => Ok(endpoint),
+        Err(error) => Err(usage(format!("{ENDPOINT}: {}", causes::in_full(&error)))),
+    }
 }
 
 /// A JWT-SVID for `audience` alone: of `id`, or of the workload's first identity.
@@ -93,5 +103,28 @@ fn refused(error: &WorkloadApiError) -> Failure {
         error => failure(Status::Unavailable, &causes::in_full(error)).with_hint(format!(
             "is the agent running, and its socket ({ENDPOINT}) mounted where this process sees it?"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_on_this_machine() {
+        for good in ["unix:///run/api.sock", "tcp://127.0.0.1:8081", "tcp://[::1]:8081"] {
+            assert!(read_endpoint(good).is_ok(), "{good}");
+        }
+        for (bad, part) in [
+            ("", "does not say where"),
+            ("/run/api.sock", "URI"),
+            ("https://agent.example", "scheme"),
+            ("tcp://agent.example:1", "IP address"),
+            ("tcp://10.0.0.7:8081", "another machine"),
+        ] {
+            let refused = read_endpoint(bad).unwrap_err();
+            assert_eq!(refused.status, Status::Usage, "{bad}");
+            assert!(refused.message.contains(part), "{bad}: {}", refused.message);
+        }
     }
 }
