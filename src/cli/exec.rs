@@ -33,6 +33,7 @@ const NOT_EXECUTABLE: u8 = 126;
   tollgate exec vault/app-secrets --ttl 5m -- vault kv get secret/shop
   tollgate exec deploy/production --scope artifacts --wait -- ./deploy.sh
   tollgate exec deploy/production --dry-run
+  tollgate exec shop/api --token-from x509-svid -- ./sync.sh       beside a SPIFFE agent
 
 The command's exit status becomes this one's. 64: wrong arguments; 69: no broker; 77: denied; 126 and 127: the command
 cannot be run, or is not there. While it runs, heartbeats are sent and the credential is renewed, as its role asks.")]

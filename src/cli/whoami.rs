@@ -11,7 +11,8 @@ use super::output::{Output, Tone};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollgate whoami --url https://tollgate.example
-  tollgate whoami --token-from file:/var/run/secrets/tollgate/token --json")]
+  tollgate whoami --token-from file:/var/run/secrets/tollgate/token --json
+  tollgate whoami --token-from workload-api --server-id spiffe://acme.example/tollgate")]
 pub(super) struct WhoamiArgs {
     #[command(flatten)]
     connection: Connection,

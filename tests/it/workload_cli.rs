@@ -2,6 +2,9 @@
 
 mod front;
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
@@ -238,6 +241,45 @@ async fn a_long_command_shows_the_svid_of_now() {
     assert!(ended.status.success(), "{ended:?}");
     assert!(!String::from_utf8_lossy(&ended.stderr).contains("could not be ended"), "{ended:?}");
     assert_eq!(front.last_shown(), Some(second.certificate));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_without_a_usable_certificate_is_named_with_a_fix() {
+    let scene = Scene::new("").await;
+    let url = by_tls(&scene.site);
+    let app = scene.site.start().await;
+    let told = async |source: &str, part: &str| {
+        let mut command = scene.job(&["whoami", "--token-from", source]);
+        command.env("TOLLGATE_URL", &url).env("TOLLGATE_CA_FILE", scene.site.path("tls.crt"));
+        let done = run(command).await;
+        assert_eq!(done.code(), Some(69), "{done:?}");
+        assert!(done.err.contains(part), "{part}: {done:?}");
+    };
+    told(&format!("x509-svid:{}", scene.domain.id("/other")), "other SVIDs than the one that is named").await;
+    let old = scene.site.now() - SignedDuration::from_hours(2);
+    let expired = scene.domain.x509_until(PATH, old, Duration::from_hours(1));
+    scene.agent.serve(&json!({ "x509": [scene.domain.x509_entry(&expired)] }));
+    told("x509-svid", "by this machine's clock").await;
+    scene.agent.deny("no identity issued");
+    told("x509-svid", "no identity").await;
+    scene.agent.hang();
+    told("x509-svid", "it has said nothing yet").await;
+    scene.agent.stop();
+    told("x509-svid", "is the agent running").await;
+
+    // Neither a proof of possession nor a second certificate goes with it.
+    let mut bound = scene.job(&["whoami", "--token-from", "x509-svid", "--bind", "always"]);
+    let bound = run({
+        bound.env("TOLLGATE_URL", &url);
+        bound
+    })
+    .await;
+    assert_eq!(bound.code(), Some(64), "{bound:?}");
+    let two =
+        ["exec", "workload", "--token-from", "x509-svid", "--actor-token-from", "x509-svid", "--", "true"];
+    let two = scene.run(&two).await;
+    assert!(two.code() == Some(64) && two.err.contains("and not both"), "{two:?}");
     app.stop().await;
 }
 
