@@ -108,7 +108,10 @@ impl TokenSource {
             Self::GitHub => github(audience).await,
             Self::GitLab => variable(GITLAB_VARIABLE),
             Self::Kubernetes => file(Path::new(KUBERNETES_PATH)),
-            Self::WorkloadApi(id) => workload::jwt_svid(audience, id.as_ref()).await,
+            Self::WorkloadApi(id) => {
+                let svid = workload::jwt_svid(audience, id.as_ref()).await?;
+                trimmed(&svid, "the JWT-SVID")
+            }
             Self::File(path) => file(path),
             Self::Variable(name) => variable(name),
             Self::Command(line) => command(line, audience).await,
