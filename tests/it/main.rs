@@ -110,3 +110,5 @@ mod ttl;
 mod whoami;
 #[cfg(test)]
 mod workload_api;
+#[cfg(test)]
+mod workload_cli;

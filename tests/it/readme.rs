@@ -18,7 +18,7 @@ use blocks::{Block, Kind};
 use scenario::Scenario;
 
 /// Scenarios that need a sandbox run its blocks first.
-const SCENARIOS: [(&str, &[&str]); 9] = [
+const SCENARIOS: [(&str, &[&str]); 10] = [
     ("demo", &["demo"]),
     ("policy", &["sandbox", "policy"]),
     ("runner", &["sandbox", "runner"]),
@@ -26,6 +26,7 @@ const SCENARIOS: [(&str, &[&str]); 9] = [
     ("aws", &["sandbox", "aws"]),
     ("vault", &["sandbox", "vault"]),
     ("possession", &["sandbox", "possession"]),
+    ("spire", &["sandbox", "spire"]),
     ("on call", &["sandbox"]),
     ("replicas", &["sandbox", "replicas"]),
 ];
@@ -69,6 +70,13 @@ fn the_runner_proved_beside_the_job() {
 #[test]
 fn a_stolen_token_is_of_no_use() {
     scenario("possession").run();
+}
+
+#[test]
+fn workloads_with_an_svid() {
+    let mut scenario = scenario("spire");
+    scenario.start_agent();
+    scenario.run();
 }
 
 #[test]
