@@ -2,98 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use secrecy::SecretString;
 
 use super::client::{AskBody, Attempt, Broker, Granted, new_idempotency_key, pause};
+use super::connection::{ActorArgs, Connection};
 use super::failure::{Failure, Status};
 use super::output::{Output, Tone};
-use super::possession::{Bind, JobKey, Shown};
-use super::token::TokenSource;
+use super::possession::Shown;
 use crate::domain::{FactKey, RoleName, Scalar, ScopeName, Ttl};
-
-/// Where the broker is and how the job proves itself.
-#[derive(Debug, Args)]
-pub(super) struct Connection {
-    /// URL of the broker.
-    #[arg(long, env = "TOLLGATE_URL", value_name = "URL")]
-    pub(super) url: String,
-    /// Audience of the identity token; the broker's URL unless said otherwise.
-    #[arg(long, env = "TOLLGATE_AUDIENCE", value_name = "AUDIENCE")]
-    audience: Option<String>,
-    /// Where the identity token comes from: auto, github, gitlab, kubernetes, `file:PATH`, `env:NAME` or `command:LINE`.
-    #[arg(long, env = "TOLLGATE_TOKEN_FROM", value_name = "SOURCE", default_value = "auto")]
-    token_from: TokenSource,
-    /// Bind the token to a key that only this process has (RFC 9449), so that a stolen token is of no use.
-    #[arg(long, env = "TOLLGATE_BIND", value_enum, default_value = "auto")]
-    bind: Bind,
-}
-
-/// Where the runner's own token comes from.
-#[derive(Debug, Args)]
-pub(super) struct ActorArgs {
-    /// Where the token of the runner comes from, which proves it beside the job, in the same words; none unless given.
-    #[arg(long, env = "TOLLGATE_ACTOR_TOKEN_FROM", value_name = "SOURCE")]
-    actor_token_from: Option<TokenSource>,
-    /// Audience of the runner's token; the broker's URL unless said otherwise.
-    #[arg(long, env = "TOLLGATE_ACTOR_AUDIENCE", value_name = "AUDIENCE")]
-    actor_audience: Option<String>,
-}
-
-impl ActorArgs {
-    /// Gets a fresh token of the runner for the broker at `url`, if it is to prove itself.
-    pub(super) async fn token(&self, url: &str) -> Result<Option<SecretString>, Failure> {
-        let Some(from) = &self.actor_token_from else { return Ok(None) };
-        let audience = self.actor_audience.as_deref().unwrap_or(url.trim_end_matches('/'));
-        from.token(audience).await.map(Some).map_err(|failure| Failure {
-            message: format!("the runner's token: {}", failure.message),
-            ..failure
-        })
-    }
-}
-
-impl Connection {
-    /// Of arguments that a command takes by other rules.
-    pub(super) const fn new(
-        url: String,
-        audience: Option<String>,
-        token_from: TokenSource,
-        bind: Bind,
-    ) -> Self {
-        Self { url, audience, token_from, bind }
-    }
-
-    /// Gets fresh tokens of the job and of the runner.
-    pub(super) async fn shown(&self, actor: &ActorArgs) -> Result<Shown, Failure> {
-        Ok(Shown { actor: actor.token(&self.url).await?, ..self.token().await? })
-    }
-
-    /// Gets a fresh identity token, bound to a fresh key if it can be.
-    pub(super) async fn token(&self) -> Result<Shown, Failure> {
-        let audience = self.audience.as_deref().unwrap_or(self.url.trim_end_matches('/'));
-        let binds = match self.bind {
-            Bind::Always => true,
-            Bind::Auto => self.token_from.takes_any_audience(),
-            Bind::Never => false,
-        };
-        if !binds {
-            return self.token_from.token(audience).await.map(Shown::from);
-        }
-        let key = JobKey::generate()?;
-        let secret = self.token_from.token(&key.bind(audience)).await?;
-        if key.is_named_by(&secret, audience) {
-            return Ok(Shown { key: Some(Arc::new(key)), ..secret.into() });
-        }
-        let hint =
-            "a command gets the audience to ask for in TOLLGATE_AUDIENCE; --bind never does without a key";
-        Err(Failure::new(Status::Usage, "the token that came is not for the audience that names the key")
-            .with_hint(hint))
-    }
-}
 
 /// What to ask for.
 #[derive(Debug, Args)]
@@ -147,8 +66,7 @@ impl AskArgs {
 
     /// Asks until there is an answer or the patience of `--wait` is over. Every attempt carries the same
     /// idempotency key, so that an answer lost on the way is replaced and not doubled.
-    pub(super) async fn exchange(&self, output: Output) -> Result<Granted, Failure> {
-        let broker = Broker::new(&self.connection.url)?;
+    pub(super) async fn exchange(&self, broker: &Broker, output: Output) -> Result<Granted, Failure> {
         let key = new_idempotency_key();
         let body = self.body(false);
         let patience = Duration::from_secs(self.wait.unwrap_or(0).into());
@@ -157,7 +75,7 @@ impl AskArgs {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let failure = match self.attempt(&broker, &body, &key).await {
+            let failure = match self.attempt(broker, &body, &key).await {
                 Ok(granted) => return Ok(granted),
                 Err(refused @ Attempt::Refused(_)) => return Err(refused.into()),
                 Err(Attempt::Unavailable(failure)) => failure,
@@ -177,6 +95,11 @@ impl AskArgs {
     /// One attempt, with tokens of its own: the last one's may have been used, or have expired.
     async fn attempt(&self, broker: &Broker, body: &AskBody, key: &str) -> Result<Granted, Attempt> {
         broker.exchange(&self.shown().await?, body, key).await
+    }
+
+    /// The broker to ask.
+    pub(super) fn broker(&self) -> Result<Broker, Failure> {
+        self.connection.broker(Some(&self.actor))
     }
 
     /// Gets fresh tokens of the job and of the runner.

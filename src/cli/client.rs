@@ -12,8 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::agent::Agent;
 use super::failure::{Failure, Status};
 use super::possession::{JobKey, Shown};
+use crate::causes;
 use crate::clock::random_bytes;
 use crate::domain::{IssuerUrl, Renewal, RoleName, Scalar, ScopeName, Ttl};
 use crate::net::{Client, NetError, Request, Response, Rules, read_ca_file};
@@ -30,18 +32,21 @@ const CA_FILE: &str = "TOLLGATE_CA_FILE";
 
 /// A client that may reach any address, as its user says where to go; http only to a literal loopback address.
 pub(super) fn http_client() -> Result<Client, Failure> {
+    Client::new(rules()?).map_err(|error| Failure::new(Status::Failed, error.to_string()))
+}
+
+fn rules() -> Result<Rules, Failure> {
     let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<IpNet>().ok());
     let ca_file = std::env::var_os(CA_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let failed = |error: NetError| Failure::new(Status::Failed, error.to_string());
     let extra_roots = read_ca_file(ca_file.as_deref()).map_err(failed)?;
-    Client::new(Rules {
+    Ok(Rules {
         allow_networks: everywhere.collect(),
         insecure_loopback: true,
         extra_roots,
         timeout: REQUEST_TIMEOUT,
         max_bytes: MAX_ANSWER_BYTES,
     })
-    .map_err(failed)
 }
 
 /// The body of `POST /v1/credentials`.
@@ -151,19 +156,36 @@ pub(super) enum Attempt {
 /// A broker.
 pub(super) struct Broker {
     base: Url,
-    http: Client,
+    http: Http,
+}
+
+/// What reaches the broker.
+enum Http {
+    /// One client for all requests.
+    Web(Client),
+    /// A client for each: what the agent says changes while a command runs.
+    Agent(Agent),
 }
 
 impl Broker {
     /// A client of the broker at `url`.
     pub(super) fn new(url: &str) -> Result<Self, Failure> {
+        Self::reached(url, Http::Web(http_client()?))
+    }
+
+    /// A client of the broker at `url` with the certificates of `agent`.
+    pub(super) fn by_agent(url: &str, agent: Agent) -> Result<Self, Failure> {
+        Self::reached(url, Http::Agent(agent))
+    }
+
+    fn reached(url: &str, http: Http) -> Result<Self, Failure> {
         let base: IssuerUrl = url.parse().map_err(|error| {
             Failure::new(Status::Usage, format!("the broker's URL: {error}"))
                 .with_hint("say --url https://tollgate.example or set TOLLGATE_URL")
         })?;
         let base = format!("{}/", base.as_str().trim_end_matches('/'));
         let base = Url::parse(&base).map_err(|e| Failure::new(Status::Usage, e.to_string()))?;
-        Ok(Self { base, http: http_client()? })
+        Ok(Self { base, http })
     }
 
     /// Asks once for a credential.
@@ -260,9 +282,14 @@ impl Broker {
     }
 
     async fn send(&self, request: Request) -> Result<Response, Attempt> {
-        let answer = self.http.send(request).await.map_err(|error| {
+        let answer = match &self.http {
+            Http::Web(client) => client.send(request).await,
+            Http::Agent(agent) => agent.client(rules()?).await?.send(request).await,
+        };
+        let answer = answer.map_err(|error| {
+            let why = causes::in_full(&error);
             Attempt::Unavailable(
-                Failure::new(Status::Unavailable, format!("the broker at {}: {error}", self.base))
+                Failure::new(Status::Unavailable, format!("the broker at {}: {why}", self.base))
                     .with_hint("check the URL and the network; --wait rides out a restart"),
             )
         })?;

@@ -53,7 +53,7 @@ pub(super) async fn run(args: EnvArgs, output: Output) -> Result<(), Failure> {
             "use `tollgate exec ROLE -- COMMAND`, or --file \"$GITHUB_ENV\"; --print does it all the same",
         ));
     }
-    let granted = args.ask.exchange(output).await?;
+    let granted = args.ask.exchange(&args.ask.broker()?, output).await?;
     let key = granted.lease.key.as_deref().map(JobKey::export).transpose()?;
     // Without the mask nothing is printed.
     mask(&granted, key.as_ref())?;

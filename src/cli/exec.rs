@@ -33,6 +33,7 @@ const NOT_EXECUTABLE: u8 = 126;
   tollgate exec vault/app-secrets --ttl 5m -- vault kv get secret/shop
   tollgate exec deploy/production --scope artifacts --wait -- ./deploy.sh
   tollgate exec deploy/production --dry-run
+  tollgate exec shop/api --token-from x509-svid -- ./sync.sh       beside a SPIFFE agent
 
 The command's exit status becomes this one's. 64: wrong arguments; 69: no broker; 77: denied; 126 and 127: the command
 cannot be run, or is not there. While it runs, heartbeats are sent and the credential is renewed, as its role asks.")]
@@ -57,8 +58,9 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
     }
     // Listened for from the start: a signal between the grant and the child must not leave the lease behind.
     let mut stops = Stops::listen()?;
+    let broker = args.ask.broker()?;
     let granted = tokio::select! {
-        granted = args.ask.exchange(output) => granted?,
+        granted = args.ask.exchange(&broker, output) => granted?,
         stop = stops.next() => return Ok(ended_by(stop.as_raw())),
     };
     Output::note(
@@ -68,7 +70,6 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
             granted.lease.id, granted.decision, granted.lease.dies_at
         ),
     );
-    let broker = Broker::new(&args.ask.connection.url)?;
     let ended = tokio::select! {
         ended = run_command(&args.command, &granted, &mut stops) => ended,
         never = keep(&broker, &granted.lease, &args.ask) => match never {},
@@ -81,8 +82,8 @@ pub(super) async fn run(args: ExecArgs, output: Output) -> Result<ExitCode, Fail
 
 /// Prints what would be granted; a denial fails as it would for real.
 async fn dry_run(ask: &AskArgs, output: Output) -> Result<(), Failure> {
-    let shown = ask.shown().await?;
-    let answer = Broker::new(&ask.connection.url)?.dry_run(&shown, &ask.body(true)).await?;
+    let (broker, shown) = (ask.broker()?, ask.shown().await?);
+    let answer = broker.dry_run(&shown, &ask.body(true)).await?;
     if output.is_json() {
         return Ok(Output::json(&answer)?);
     }

@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::client::Broker;
 use super::failure::{Failure, Status};
 use super::output::Output;
 use super::remote::RemoteArgs;
@@ -36,9 +35,9 @@ pub(super) struct ExplainArgs {
 pub(super) async fn run(args: ExplainArgs, output: Output) -> Result<(), Failure> {
     let record = if args.remote {
         let connection = args.connection.connection("--remote needs --url or TOLLGATE_URL")?;
-        let token = connection.token().await?;
+        let (broker, token) = (connection.broker(None)?, connection.token().await?);
         let path = format!("v1/decisions/{}", args.decision);
-        Broker::new(&connection.url)?.get(&path, &token).await?
+        broker.get(&path, &token).await?
     } else {
         from_store(&args.source, args.decision)?
     };

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 
-use super::ask::Connection;
-use super::client::Broker;
+use super::connection::Connection;
 use super::failure::Failure;
 use super::lists::{self, Filters, List, Query, WhereArgs, table};
 use super::output::{Output, Tone};
@@ -89,8 +88,8 @@ async fn list(args: ListArgs, output: Output) -> Result<(), Failure> {
 
 /// Exit status 1 if it lives on: whoever scripts this must not take it for dead.
 async fn end(lease: LeaseId, connection: &Connection, output: Output) -> Result<ExitCode, Failure> {
-    let token = connection.token().await?;
-    let entry = Broker::new(&connection.url)?.end_of_other(&lease.to_string(), &token).await?;
+    let (broker, token) = (connection.broker(None)?, connection.token().await?);
+    let entry = broker.end_of_other(&lease.to_string(), &token).await?;
     let live = entry.get("state").and_then(serde_json::Value::as_str) == Some(LeaseState::Live.as_str());
     if output.is_json() {
         Output::json(&entry)?;

@@ -1,11 +1,13 @@
 //! The command line: one file per command.
 
+mod agent;
 mod ask;
 mod audit;
 mod block;
 mod check;
 mod client;
 mod completions;
+mod connection;
 mod demo;
 mod env;
 mod environment;
@@ -18,6 +20,7 @@ mod leases;
 mod lists;
 mod output;
 mod possession;
+mod proof;
 mod reload;
 mod remote;
 mod revoke;
@@ -27,6 +30,7 @@ mod source;
 mod store;
 mod token;
 mod whoami;
+mod workload;
 
 use std::process::ExitCode;
 

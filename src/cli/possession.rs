@@ -118,9 +118,10 @@ impl fmt::Debug for JobKey {
 }
 
 /// What is shown to the broker: a token or lease secret, with the key that it is bound to, and the runner's own token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
-    pub(super) secret: SecretString,
+    /// None where the certificate of the connection says who asks.
+    pub(super) secret: Option<SecretString>,
     pub(super) key: Option<Arc<JobKey>>,
     /// Where the job runs, if its runner proves itself.
     pub(super) actor: Option<SecretString>,
@@ -129,8 +130,10 @@ pub(super) struct Shown {
 impl Shown {
     /// `request` with this as proof of who asks.
     pub(super) fn on(&self, request: Request) -> Result<Request, Failure> {
-        let proof = self.key.as_deref().map(|key| key.proof(&request, &self.secret)).transpose()?;
-        let request = beside(bearer(request, &self.secret)?, self.actor.as_ref())?;
+        let request = beside(request, self.actor.as_ref())?;
+        let Some(secret) = &self.secret else { return Ok(request) };
+        let proof = self.key.as_deref().map(|key| key.proof(&request, secret)).transpose()?;
+        let request = bearer(request, secret)?;
         match proof {
             Some(proof) => request.header("dpop", proof.expose_secret()).map_err(|_| broken()),
             None => Ok(request),
@@ -140,7 +143,7 @@ impl Shown {
 
 impl From<SecretString> for Shown {
     fn from(secret: SecretString) -> Self {
-        Self { secret, key: None, actor: None }
+        Self { secret: Some(secret), key: None, actor: None }
     }
 }
 

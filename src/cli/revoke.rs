@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use secrecy::SecretString;
+use spiffe::SpiffeId;
 
-use super::client::Broker;
+use super::connection::broker;
 use super::failure::{Failure, Status};
 use super::output::Output;
 use super::possession::{JobKey, Shown};
@@ -33,6 +34,9 @@ pub(super) struct RevokeArgs {
     /// URL of the broker.
     #[arg(long, env = "TOLLGATE_URL", value_name = "URL")]
     url: String,
+    /// SPIFFE ID that the broker proves itself by, in place of a host name; the Workload API has the bundle.
+    #[arg(long, env = "TOLLGATE_SERVER_ID", value_name = "SPIFFE_ID")]
+    server_id: Option<SpiffeId>,
     /// The lease.
     #[arg(env = "TOLLGATE_LEASE", value_name = "LEASE")]
     lease: LeaseId,
@@ -46,8 +50,8 @@ pub(super) async fn run(args: RevokeArgs, output: Output) -> Result<(), Failure>
     let secret = secret(args.secret_file.as_deref())?;
     let key = std::env::var(KEY).ok().filter(|text| !text.is_empty()).map(SecretString::from);
     let key = key.map(|text| JobKey::import(&text)).transpose()?.map(Arc::new);
-    let answer =
-        Broker::new(&args.url)?.end(&args.lease.to_string(), &Shown { key, ..secret.into() }).await?;
+    let broker = broker(&args.url, None, args.server_id.as_ref())?;
+    let answer = broker.end(&args.lease.to_string(), &Shown { key, ..secret.into() }).await?;
     if output.is_json() {
         return Ok(Output::json(&answer)?);
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use spiffe::SpiffeId;
 use tokio::process::Command;
 use url::Url;
 
 use super::client::{bearer, http_client};
 use super::failure::{Failure, Status};
+use super::workload;
 use crate::net::Request;
 
 /// Largest token that is read from anywhere, bytes; the broker accepts no larger one.
@@ -33,6 +35,8 @@ pub(super) enum TokenSource {
     GitLab,
     /// The projected service-account token.
     Kubernetes,
+    /// A JWT-SVID of the SPIFFE Workload API: of this identity, or of the first.
+    WorkloadApi(Option<SpiffeId>),
     /// A file.
     File(PathBuf),
     /// An environment variable.
@@ -51,12 +55,16 @@ impl FromStr for TokenSource {
                 "github" => Ok(Self::GitHub),
                 "gitlab" => Ok(Self::GitLab),
                 "kubernetes" => Ok(Self::Kubernetes),
-                _ => Err("use auto, github, gitlab, kubernetes, file:PATH, env:NAME or command:LINE".into()),
+                "workload-api" => Ok(Self::WorkloadApi(None)),
+                _ => Err("use auto, github, gitlab, kubernetes, workload-api[:ID], file:PATH, env:NAME or command:LINE".into()),
             },
+            Some(("workload-api", id)) => {
+                id.parse().map(|id| Self::WorkloadApi(Some(id))).map_err(|error| format!("the SPIFFE ID: {error}"))
+            }
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Variable(name.into())),
             Some(("command", line)) if !line.is_empty() => Ok(Self::Command(line.into())),
-            Some(_) => Err("use file:PATH, env:NAME or command:LINE".into()),
+            Some(_) => Err("use workload-api:ID, file:PATH, env:NAME or command:LINE".into()),
         }
     }
 }
@@ -73,18 +81,22 @@ impl TokenSource {
         if Path::new(KUBERNETES_PATH).exists() {
             return Ok(Self::Kubernetes);
         }
+        if workload::is_offered() {
+            return Ok(Self::WorkloadApi(None));
+        }
         Err(Failure::new(Status::Usage, "no identity token found in this environment").with_hint(
             "in GitHub Actions give the job `permissions: id-token: write`; in GitLab declare \
              `id_tokens: TOLLGATE_ID_TOKEN:`; in Kubernetes mount a projected token at \
-             /var/run/secrets/tollgate/token; or say --token-from file:PATH, env:NAME or command:LINE",
+             /var/run/secrets/tollgate/token; beside a SPIRE agent set SPIFFE_ENDPOINT_SOCKET; or say --token-from \
+             file:PATH, env:NAME or command:LINE",
         ))
     }
 
     /// True if its platform makes tokens for any audience that a job names, at any time.
     pub(super) fn takes_any_audience(&self) -> bool {
         match self {
-            Self::GitHub => true,
-            Self::Auto => matches!(Self::detect(), Ok(Self::GitHub)),
+            Self::GitHub | Self::WorkloadApi(_) => true,
+            Self::Auto => matches!(Self::detect(), Ok(Self::GitHub | Self::WorkloadApi(_))),
             Self::GitLab | Self::Kubernetes | Self::File(_) | Self::Variable(_) | Self::Command(_) => false,
         }
     }
@@ -96,6 +108,10 @@ impl TokenSource {
             Self::GitHub => github(audience).await,
             Self::GitLab => variable(GITLAB_VARIABLE),
             Self::Kubernetes => file(Path::new(KUBERNETES_PATH)),
+            Self::WorkloadApi(id) => {
+                let svid = workload::jwt_svid(audience, id.as_ref()).await?;
+                trimmed(&svid, "the JWT-SVID")
+            }
             Self::File(path) => file(path),
             Self::Variable(name) => variable(name),
             Self::Command(line) => command(line, audience).await,
@@ -202,6 +218,13 @@ mod tests {
         assert_eq!("file:/a:b".parse(), Ok(TokenSource::File("/a:b".into())));
         assert_eq!("env:X".parse(), Ok(TokenSource::Variable("X".into())));
         assert_eq!("command:echo a:b".parse(), Ok(TokenSource::Command("echo a:b".into())));
+        let id = "spiffe://acme.example/ns/shop".parse().unwrap();
+        assert_eq!(
+            "workload-api:spiffe://acme.example/ns/shop".parse(),
+            Ok(TokenSource::WorkloadApi(Some(id)))
+        );
+        assert_eq!("workload-api".parse(), Ok(TokenSource::WorkloadApi(None)));
+        assert!("workload-api:acme.example".parse::<TokenSource>().unwrap_err().contains("SPIFFE ID"));
         assert!("jenkins".parse::<TokenSource>().unwrap_err().contains("kubernetes"));
         assert!("file:".parse::<TokenSource>().is_err());
     }

@@ -3,8 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::ask::{ActorArgs, Connection};
-use super::client::Broker;
+use super::connection::{ActorArgs, Connection};
 use super::failure::Failure;
 use super::output::{Output, Tone};
 
@@ -12,7 +11,8 @@ use super::output::{Output, Tone};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollgate whoami --url https://tollgate.example
-  tollgate whoami --token-from file:/var/run/secrets/tollgate/token --json")]
+  tollgate whoami --token-from file:/var/run/secrets/tollgate/token --json
+  tollgate whoami --token-from workload-api --server-id spiffe://acme.example/tollgate")]
 pub(super) struct WhoamiArgs {
     #[command(flatten)]
     connection: Connection,
@@ -22,8 +22,8 @@ pub(super) struct WhoamiArgs {
 
 /// Asks and prints.
 pub(super) async fn run(args: WhoamiArgs, output: Output) -> Result<(), Failure> {
-    let shown = args.connection.shown(&args.actor).await?;
-    let seen = Broker::new(&args.connection.url)?.whoami(&shown).await?;
+    let broker = args.connection.broker(Some(&args.actor))?;
+    let seen = broker.whoami(&args.connection.shown(&args.actor).await?).await?;
     if output.is_json() {
         return Ok(Output::json(&seen)?);
     }

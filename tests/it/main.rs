@@ -111,3 +111,5 @@ mod ttl;
 mod whoami;
 #[cfg(test)]
 mod workload_api;
+#[cfg(test)]
+mod workload_cli;

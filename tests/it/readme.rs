@@ -27,6 +27,7 @@ const SCENARIOS: [(&str, &[&str]); 10] = [
     ("aws", &["sandbox", "aws"]),
     ("vault", &["sandbox", "vault"]),
     ("possession", &["sandbox", "possession"]),
+    ("spire", &["sandbox", "spire"]),
     ("on call", &["sandbox"]),
     ("replicas", &["sandbox", "replicas"]),
 ];
@@ -75,6 +76,13 @@ fn a_workload_by_the_certificate_of_its_mesh() {
 #[test]
 fn a_stolen_token_is_of_no_use() {
     scenario("possession").run();
+}
+
+#[test]
+fn workloads_with_an_svid() {
+    let mut scenario = scenario("spire");
+    scenario.start_agent();
+    scenario.run();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tollgate::clock::Clock;
 
 const PATH: &str = "/ns/shop/sa/deployer";
 
-/// The unmodified client of PyPI: prints the identities, and verifies the JWT-SVID by the bundle.
+/// The unmodified client of `PyPI`: prints the identities, and verifies the JWT-SVID by the bundle.
 const PYTHON: &str = r#"
 import sys
 from spiffe import JwtSvid, TrustDomain, WorkloadApiClient

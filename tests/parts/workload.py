@@ -47,6 +47,8 @@ class Workload(rpc.SpiffeWorkloadAPIServicer):
 
     def __init__(self):
         self.state = {}
+        # As real agents do: the same JWT-SVID for the same audience, until half of its life is over.
+        self.signed = {}
         self.mode = "serve"
         self.why = ""
         self.breaks = 0
@@ -59,7 +61,7 @@ class Workload(rpc.SpiffeWorkloadAPIServicer):
         async with self.changed:
             match command["do"]:
                 case "serve":
-                    self.mode, self.state = "serve", command["state"]
+                    self.mode, self.state, self.signed = "serve", command["state"], {}
                     self.version += 1
                 case "deny":
                     self.mode, self.why = "deny", command["why"]
@@ -129,7 +131,14 @@ class Workload(rpc.SpiffeWorkloadAPIServicer):
         signers = [one for one in self.state.get("jwt", []) if request.spiffe_id in ("", one["id"])]
         if not signers:
             await self.no_identity(context)
-        return pb.JWTSVIDResponse(svids=[jwt_svid(signer, list(request.audience)) for signer in signers])
+        return pb.JWTSVIDResponse(svids=[self.jwt_svid(signer, list(request.audience)) for signer in signers])
+
+    def jwt_svid(self, signer, audience):
+        key, now = (signer["id"], *sorted(audience)), time.time()
+        kept = self.signed.get(key)
+        if kept is None or now >= kept[0]:
+            kept = self.signed[key] = (now + signer["seconds"] / 2, jwt_svid(signer, audience))
+        return kept[1]
 
     async def no_identity(self, context):
         if self.mode == "serve":

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{List, Page, Place, Query};
-use crate::cli::ask::Connection;
 use crate::cli::client::{Attempt, Broker};
+use crate::cli::connection::Connection;
 use crate::cli::failure::{Failure, Status};
 use crate::cli::possession::Shown;
 use crate::net::Response;
@@ -36,7 +36,7 @@ impl List {
 
 impl Remote {
     pub(super) fn new(connection: Connection) -> Result<Self, Failure> {
-        let broker = Broker::new(&connection.url)?;
+        let broker = connection.broker(None)?;
         Ok(Self { connection, broker, token: None })
     }
 

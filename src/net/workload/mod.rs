@@ -65,7 +65,7 @@ impl WorkloadApi {
         let _ = tokio::time::timeout(patience, told.wait_for(there)).await;
         self.svid().ok_or_else(|| {
             let why =
-                self.trouble().unwrap_or_else(|| "it issues other SVIDs than workload_api.spiffe_id".into());
+                self.trouble().unwrap_or_else(|| "it issues other SVIDs than the one that is named".into());
             self.error(format!("it gave no SVID within {} s: {why}", patience.as_secs()))
         })
     }

@@ -36,6 +36,13 @@ impl Svid {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
 
+    /// The certificate, PEM.
+    pub(crate) fn certificate_pem(&self) -> String {
+        let lines = STANDARD.encode(&self.certificate);
+        let lines: Vec<_> = lines.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
+
     /// The private key, PEM.
     pub(crate) fn key_pem(&self) -> String {
         self.key.serialize_pem()

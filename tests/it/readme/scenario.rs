@@ -9,10 +9,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tollgate::clock::Clock;
 
 use super::blocks::{Block, Kind};
 use crate::harness::parts::postgres::{self, Postgres};
 use crate::harness::parts::{Part, program};
+use crate::harness::site::free_port;
+use crate::harness::{TrustDomain, Workload};
 
 /// The password of the database's administrator.
 const ADMINISTRATOR: &str = "sentinel-of-the-administrator";
@@ -27,6 +30,7 @@ pub(super) struct Scenario {
     environment: Vec<(&'static str, String)>,
     servers: Vec<Part>,
     database: Option<Postgres>,
+    agent: Option<Workload>,
 }
 
 /// A free port whose next one is free too.
@@ -58,10 +62,16 @@ impl Scenario {
             "[ \"$1 $2 $3\" = 'run --release --' ] && shift 3 && exec tollgate \"$@\"",
         );
         let (demo, broker) = (two_ports(), two_ports());
-        let ports = [("8420", demo), ("8421", demo + 1), ("8430", broker), ("8431", broker + 1)];
+        let ports = [
+            ("8420", demo),
+            ("8421", demo + 1),
+            ("8430", broker),
+            ("8431", broker + 1),
+            ("8432", free_port()),
+        ];
         let ports = ports.map(|(shown, real)| (shown, real.to_string())).to_vec();
         let (environment, servers) = (Vec::new(), Vec::new());
-        Self { name, blocks, folder, ports, environment, servers, database: None }
+        Self { name, blocks, folder, ports, environment, servers, database: None, agent: None }
     }
 
     /// The text of the file `path` that the README shows.
@@ -125,6 +135,17 @@ impl Scenario {
         ]);
         self.ports.push(("5432", server.port.to_string()));
         self.database = Some(server);
+    }
+
+    /// A SPIFFE agent with an identity for the guide's workload, and one for Tollgate.
+    pub(super) fn start_agent(&mut self) {
+        let (domain, now) = (TrustDomain::new("acme.example"), Clock::system().now());
+        let mut state = domain.workload("/ns/shop/sa/deployer", now);
+        let own = domain.x509_entry(&domain.x509("/tollgate", now));
+        state["x509"].as_array_mut().unwrap().push(own);
+        let agent = Workload::start(&state);
+        self.environment.push(("SPIFFE_ENDPOINT_SOCKET", agent.socket()));
+        self.agent = Some(agent);
     }
 
     fn serve(&mut self, command: &mut Command, port: u16, path: &str) {

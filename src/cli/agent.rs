@@ -1,0 +1,82 @@
+//! The SPIFFE agent, followed while a command runs: what TLS to the broker shows, and whom it believes.
+
+use spiffe::SpiffeId;
+
+use super::failure::{Failure, Status};
+use super::workload::{PATIENCE, endpoint};
+use crate::clock::Clock;
+use crate::net::{Client, ClientAuthorities, NetError, Rules, ServerProof, WorkloadApi, WorkloadError};
+
+/// Which of the identities that an agent has for a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The one that it names first.
+    First,
+    /// This one.
+    Named(SpiffeId),
+}
+
+/// An agent whose SVIDs and bundles rotate, and stay what they were while it is gone.
+pub(super) struct Agent {
+    api: WorkloadApi,
+    shows: bool,
+    server: Option<SpiffeId>,
+}
+
+impl Agent {
+    /// Follows the agent that the environment names, to show an SVID of its, to believe `server`, or for both.
+    pub(super) fn follow(shows: Option<&Choice>, server: Option<SpiffeId>) -> Result<Self, Failure> {
+        let id = match shows {
+            Some(Choice::Named(id)) => Some(id.to_string()),
+            Some(Choice::First) | None => None,
+        };
+        Ok(Self { api: WorkloadApi::follow(&endpoint()?, id), shows: shows.is_some(), server })
+    }
+
+    /// A client with the SVID and the bundle of now.
+    pub(super) async fn client(&self, rules: Rules) -> Result<Client, Failure> {
+        let clock = Clock::system();
+        if self.shows {
+            self.check_svid(&clock).await?;
+        }
+        let failed = |error: NetError| Failure::new(Status::Failed, error.to_string());
+        let Some(id) = &self.server else {
+            return Client::with_svid(rules, &self.api, &ServerProof::Web, &clock).map_err(failed);
+        };
+        let (id, authorities) = (id.to_string(), self.authorities(id).await?);
+        if self.shows {
+            let server = ServerProof::Svid { id: &id, authorities: &authorities };
+            return Client::with_svid(rules, &self.api, &server, &clock).map_err(failed);
+        }
+        Client::of_svid(rules, &id, &authorities, &clock).map_err(failed)
+    }
+
+    /// That there is an SVID, and that it lives.
+    async fn check_svid(&self, clock: &Clock) -> Result<(), Failure> {
+        let svid = self.api.first_svid(PATIENCE).await.map_err(|error| gone(&error))?;
+        if svid.not_after > clock.now() {
+            return Ok(());
+        }
+        let message =
+            format!("the X.509-SVID of {} expired at {} by this machine's clock", svid.id, svid.not_after);
+        Err(Failure::new(Status::Unavailable, message)
+            .with_hint("compare the clock with that of the SPIRE server; is the agent connected to it?"))
+    }
+
+    /// The authorities of the trust domain that `id` is of.
+    async fn authorities(&self, id: &SpiffeId) -> Result<ClientAuthorities, Failure> {
+        let domain = id.trust_domain().to_string();
+        let (_, bundle) = self.api.bundle(&domain, 0, PATIENCE).await.map_err(|error| gone(&error))?;
+        let (authorities, _) = ClientAuthorities::from_der(bundle.authorities.iter().cloned());
+        authorities.ok_or_else(|| {
+            Failure::new(Status::Usage, format!("the Workload API has no bundle of {domain}"))
+                .with_hint("federate with it, and let the workload's entry say so")
+        })
+    }
+}
+
+fn gone(error: &WorkloadError) -> Failure {
+    Failure::new(Status::Unavailable, error.to_string()).with_hint(
+        "is the agent running, is its socket mounted here, and does an entry's selectors fit this process?",
+    )
+}
