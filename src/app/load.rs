@@ -117,7 +117,7 @@ pub(super) fn build(
         None => identity,
     };
     let gatherer = Gatherer::new(&config, clock.clone())?;
-    let providers = Providers::new(&config, Arc::clone(keyring), clock.clone())?;
+    let providers = Providers::new(&config, Arc::clone(keyring), clock.clone(), workload.cloned())?;
     Ok(Loaded { config, identity, gatherer, policy: checked.policy, providers })
 }
 
@@ -214,10 +214,10 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
 fn same_place(new: &StorePlace, old: &StorePlace) -> bool {
     let way = |place: &StorePlace| match place {
         StorePlace::Sqlite(_) => None,
-        StorePlace::Postgres(PostgresPlace { password, ca, pool, .. }) => {
+        StorePlace::Postgres(PostgresPlace { password, ca, client_certificate, pool, .. }) => {
             let password =
                 password.as_ref().map(|password| Fingerprint::of(password.expose_secret().as_bytes()));
-            Some((password, ca.clone(), *pool))
+            Some((password, ca.clone(), client_certificate.clone(), *pool))
         }
     };
     new.to_string() == old.to_string() && way(new) == way(old)

@@ -5,7 +5,7 @@ use spiffe::SpiffeId;
 use super::failure::{Failure, Status};
 use super::workload::{PATIENCE, endpoint};
 use crate::clock::Clock;
-use crate::net::{Client, ClientAuthorities, NetError, Rules, ServerProof, WorkloadApi, WorkloadError};
+use crate::net::{Client, Rules, Spiffe, WorkloadApi, WorkloadError};
 
 /// Which of the identities that an agent has for a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,16 +39,13 @@ impl Agent {
         if self.shows {
             self.check_svid(&clock).await?;
         }
-        let failed = |error: NetError| Failure::new(Status::Failed, error.to_string());
-        let Some(id) = &self.server else {
-            return Client::with_svid(rules, &self.api, &ServerProof::Web, &clock).map_err(failed);
-        };
-        let (id, authorities) = (id.to_string(), self.authorities(id).await?);
-        if self.shows {
-            let server = ServerProof::Svid { id: &id, authorities: &authorities };
-            return Client::with_svid(rules, &self.api, &server, &clock).map_err(failed);
+        if let Some(id) = &self.server {
+            self.check_bundle(id).await?;
         }
-        Client::of_svid(rules, &id, &authorities, &clock).map_err(failed)
+        let server = self.server.as_ref().map(SpiffeId::to_string);
+        let spiffe = Spiffe { workload: &self.api, shows_svid: self.shows, server: server.as_deref() };
+        Client::of_spiffe(rules, spiffe, &clock)
+            .map_err(|error| Failure::new(Status::Failed, error.to_string()))
     }
 
     /// That there is an SVID, and that it lives.
@@ -63,15 +60,15 @@ impl Agent {
             .with_hint("compare the clock with that of the SPIRE server; is the agent connected to it?"))
     }
 
-    /// The authorities of the trust domain that `id` is of.
-    async fn authorities(&self, id: &SpiffeId) -> Result<ClientAuthorities, Failure> {
+    /// That the agent knows who vouches for `id`.
+    async fn check_bundle(&self, id: &SpiffeId) -> Result<(), Failure> {
         let domain = id.trust_domain().to_string();
         let (_, bundle) = self.api.bundle(&domain, 0, PATIENCE).await.map_err(|error| gone(&error))?;
-        let (authorities, _) = ClientAuthorities::from_der(bundle.authorities.iter().cloned());
-        authorities.ok_or_else(|| {
-            Failure::new(Status::Usage, format!("the Workload API has no bundle of {domain}"))
-                .with_hint("federate with it, and let the workload's entry say so")
-        })
+        if !bundle.authorities.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(Status::Usage, format!("the Workload API has no bundle of {domain}"))
+            .with_hint("federate with it, and let the workload's entry say so"))
     }
 }
 

@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
+use super::WorkloadApiSettings;
+
 /// Connections for reading unless written otherwise.
 const POOL: u32 = 8;
 
@@ -38,6 +40,8 @@ pub struct PostgresPlace {
     pub password: Option<SecretString>,
     /// PEM file of the authority that signed the server's certificate, beside those that the web trusts.
     pub ca: Option<PathBuf>,
+    /// The agent whose SVID is shown to the server.
+    pub client_certificate: Option<WorkloadApiSettings>,
     /// Most connections for reading; one more writes.
     pub pool: u32,
 }
@@ -76,6 +80,7 @@ impl PostgresPlace {
             database: part(url.path().trim_start_matches('/'), "it names no database")?,
             password: password.map(SecretString::from),
             ca: None,
+            client_certificate: None,
             pool: POOL,
         })
     }

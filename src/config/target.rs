@@ -94,6 +94,10 @@ pub struct VaultTarget {
     pub audience: String,
     /// Extra root certificates, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Tollgate shows it the SVID that the Workload API gives.
+    pub shows_svid: bool,
+    /// Its SPIFFE ID, if it shows an SVID: then no host name and no other authority counts.
+    pub spiffe_id: Option<String>,
     /// Private networks that the address may resolve to.
     pub allow_networks: Vec<IpNet>,
     /// Http to a literal loopback address is accepted; for tests.

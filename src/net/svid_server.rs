@@ -1,16 +1,20 @@
 //! A server that proves who it is by an X.509-SVID, and not by a host name (SPIFFE Federation, section 5.2.2).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, WantsVerifier,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
-use super::{ClientAuthorities, NetError, TlsTime};
+use super::{ClientAuthorities, NetError, TlsTime, WorkloadApi};
 use crate::causes;
 use crate::clock::Clock;
 
@@ -18,8 +22,45 @@ use crate::clock::Clock;
 #[derive(Debug)]
 struct SvidServer {
     id: String,
-    roots: RootCertStore,
+    roots: Roots,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Who vouches.
+#[derive(Debug)]
+enum Roots {
+    Fixed(RootCertStore),
+    /// Those that the agent knows at each handshake.
+    Streamed(WorkloadApi),
+}
+
+impl SvidServer {
+    fn new(id: &str, roots: Roots) -> Self {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { id: id.to_owned(), roots, algorithms }
+    }
+
+    /// The authorities of now.
+    fn roots(&self) -> Cow<'_, RootCertStore> {
+        match &self.roots {
+            Roots::Fixed(roots) => Cow::Borrowed(roots),
+            Roots::Streamed(workload) => {
+                let domain = self.id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
+                Cow::Owned(workload.authorities(domain.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// How a client and a server prove who they are by SPIFFE.
+#[derive(Debug, Clone, Copy)]
+pub struct Spiffe<'a> {
+    /// The agent.
+    pub workload: &'a WorkloadApi,
+    /// The client shows the SVID of now.
+    pub shows_svid: bool,
+    /// The server's SPIFFE ID; without it, its host name and the web's authorities count, as ever.
+    pub server: Option<&'a str>,
 }
 
 /// TLS to the server whose SPIFFE ID is `id`, verified by `authorities` at the time of `clock`.
@@ -28,16 +69,36 @@ pub(super) fn tls(
     authorities: &ClientAuthorities,
     clock: &Clock,
 ) -> Result<ClientConfig, NetError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = SvidServer {
-        id: id.to_owned(),
-        roots: authorities.roots().clone(),
-        algorithms: provider.signature_verification_algorithms,
+    let verifier = SvidServer::new(id, Roots::Fixed(authorities.roots().clone()));
+    let builder = builder(clock)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(builder.with_no_client_auth())
+}
+
+/// TLS as `spiffe` says; `roots` vouch for a server without a SPIFFE ID.
+pub(super) fn of(
+    spiffe: Spiffe<'_>,
+    roots: impl FnOnce() -> Result<RootCertStore, NetError>,
+    clock: &Clock,
+) -> Result<ClientConfig, NetError> {
+    let builder = match spiffe.server {
+        Some(id) => {
+            let verifier = SvidServer::new(id, Roots::Streamed(spiffe.workload.clone()));
+            builder(clock)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
+        None => builder(clock)?.with_root_certificates(roots()?),
     };
-    let builder = ClientConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
+    Ok(if spiffe.shows_svid {
+        builder.with_client_cert_resolver(spiffe.workload.client_certificate())
+    } else {
+        builder.with_no_client_auth()
+    })
+}
+
+fn builder(clock: &Clock) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, NetError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    ClientConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
         .with_safe_default_protocol_versions()
-        .map_err(|error| NetError::Setup(causes::in_full(&error)))?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+        .map_err(|error| NetError::Setup(causes::in_full(&error)))
 }
 
 impl ServerCertVerifier for SvidServer {
@@ -52,7 +113,7 @@ impl ServerCertVerifier for SvidServer {
     ) -> Result<ServerCertVerified, Error> {
         let parsed = ParsedCertificate::try_from(leaf)?;
         let algorithms = self.algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots(), intermediates, now, algorithms)?;
         let leaf = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
         let mut uris = leaf.valid_uri_names();
         match (uris.next(), uris.next()) {

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::{AwsRole, Config, JwtRole, ProviderRole, Role, Target, TargetKind, VaultRole};
 use crate::domain::{Code, Handle, IssuerUrl, Minted, Refusal, RoleName, TargetName};
 use crate::ledger::{Authorised, Planned};
-use crate::net::NetError;
+use crate::net::{NetError, WorkloadApi};
 use crate::policy::Grant;
 use crate::signing::SharedKeyring;
 use crate::telemetry;
@@ -88,6 +88,7 @@ struct Setup {
     federation: Arc<Federation>,
     keyring: SharedKeyring,
     clock: Clock,
+    workload: Option<WorkloadApi>,
 }
 
 impl Setup {
@@ -96,7 +97,7 @@ impl Setup {
         Ok(match kind {
             TargetKind::Aws(aws) => Provider::Aws(Box::new(Aws::new(name, aws, federation, clock)?)),
             TargetKind::Vault(vault) => {
-                Provider::Vault(Box::new(Vault::new(name, vault, federation, clock)?))
+                Provider::Vault(Box::new(Vault::new(name, vault, federation, clock, self.workload.as_ref())?))
             }
             TargetKind::Jwt(jwt) => {
                 Provider::Jwt(Jwt::new(&self.url, jwt.clone(), Arc::clone(&self.keyring), clock))
@@ -112,14 +113,19 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Sets up a client per target; contacts none.
+    /// Sets up a client per target; contacts none. `workload` gives the SVID to those that want to see one.
     ///
     /// # Errors
     /// The first target that cannot be set up.
-    pub fn new(config: &Config, keyring: SharedKeyring, clock: Clock) -> Result<Self, SetupError> {
+    pub fn new(
+        config: &Config,
+        keyring: SharedKeyring,
+        clock: Clock,
+        workload: Option<WorkloadApi>,
+    ) -> Result<Self, SetupError> {
         let url = config.settings.server.url.clone();
         let federation = Arc::new(Federation::new(&url, Arc::clone(&keyring), clock.clone()));
-        let setup = Setup { url, federation, keyring, clock };
+        let setup = Setup { url, federation, keyring, clock, workload };
         let named = |(name, target): (&TargetName, &Arc<Target>)| {
             setup.provider(name, &target.kind).map(|provider| (name.clone(), provider))
         };

@@ -138,6 +138,8 @@ pub(super) fn vault_target(address: Url) -> VaultTarget {
         mount: "jwt".into(),
         audience: "https://vault.example".into(),
         ca_file: None,
+        shows_svid: false,
+        spiffe_id: None,
         allow_networks: Vec::new(),
         insecure_loopback: true,
     }

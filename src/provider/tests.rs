@@ -76,7 +76,7 @@ fn config(targets: Vec<(&str, TargetKind)>, roles: Vec<Role>) -> Config {
 }
 
 fn providers(targets: Vec<(&str, TargetKind)>, roles: Vec<Role>) -> Result<Providers, SetupError> {
-    Providers::new(&config(targets, roles), keyring(), Clock::manual(now()))
+    Providers::new(&config(targets, roles), keyring(), Clock::manual(now()), None)
 }
 
 fn with_all(vault: &Stub) -> Providers {

@@ -264,7 +264,7 @@ async fn an_agent_without_a_usable_certificate_is_named_with_a_fix() {
     scene.agent.deny("no identity issued");
     told("x509-svid", "no identity").await;
     scene.agent.hang();
-    told("x509-svid", "it has said nothing yet").await;
+    told("x509-svid", "it gave no SVID within 5 s").await;
     scene.agent.stop();
     told("x509-svid", "is the agent running").await;
 

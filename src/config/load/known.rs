@@ -42,7 +42,7 @@ impl<'a> Known<'a> {
         Self {
             url: draft.server.as_ref().map(|server| &server.url),
             tenant: draft.tenant(),
-            workload_api: draft.workload_api.is_some(),
+            workload_api: draft.agent.is_written(),
             sources: &draft.sources,
             targets: BTreeMap::new(),
             tables: BTreeMap::new(),

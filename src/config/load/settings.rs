@@ -9,12 +9,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::known::{SinkName, SourceName, WebhookName};
+use super::workload::Agent;
 use super::{Around, operations, server, signing, sink, source, store, telemetry, webhook, workload};
 use crate::config::reader::Reader;
 use crate::config::{
     AuditSettings, BlockSettings, DenialDetail, FactSource, Limits, Operations, Retention, ServerSettings,
     Settings, SigningSettings, Sink, StoreSettings, TelemetrySettings, Webhook, WebhookAuth,
-    WorkloadApiSettings,
 };
 use crate::domain::TenantName;
 
@@ -30,8 +30,8 @@ pub(super) struct Draft {
     pub(super) server: Option<ServerSettings>,
     /// `[sources.<name>]`; a broken one is there without a value.
     pub(super) sources: BTreeMap<SourceName, Option<FactSource>>,
-    /// `[workload_api]`; a broken one is there without a value.
-    pub(super) workload_api: Option<Option<WorkloadApiSettings>>,
+    /// `[workload_api]`.
+    pub(super) agent: Agent,
     store: Option<StoreSettings>,
     signing: Option<SigningSettings>,
     audit: Option<AuditSettings>,
@@ -56,7 +56,11 @@ impl Draft {
     pub(super) fn finish(self) -> Option<Settings> {
         Some(Settings {
             server: self.server?,
-            workload_api: self.workload_api.map_or(Some(None), |written| written.map(Some))?,
+            workload_api: match self.agent {
+                Agent::Absent => None,
+                Agent::Broken => return None,
+                Agent::Known(settings) => Some(settings),
+            },
             store: self.store?,
             signing: self.signing?,
             audit: self.audit?,
@@ -85,13 +89,14 @@ impl Draft {
 pub(super) fn settings(r: &mut Reader<'_>, around: &Around<'_>) -> Draft {
     let policies = r.optional::<PathBuf>("policies", "a path, such as \"../policies\"");
     let expected = "a table, such as [sources.commits]";
-    let agent = r.has("workload_api");
-    let server = r.section("server", "a table", |r| server::server(r, around, agent)).flatten();
+    let agent = workload::agent(r);
+    let server = r.section("server", "a table", |r| server::server(r, around, agent.is_written())).flatten();
+    let store = r.section("store", "a table", |r| store::store(r, around, &agent)).flatten();
     let proxied = server.as_ref().is_some_and(|server| !server.trusted_proxies.is_empty());
     let draft = Draft {
         server,
-        workload_api: r.get("workload_api", "a table").map(|field| field.table(workload::workload).flatten()),
-        store: r.section("store", "a table", |r| store::store(r, around)).flatten(),
+        agent,
+        store,
         signing: r.section("signing", "a table", |r| signing::signing(r, around)).flatten(),
         audit: r.section("audit", "a table", |r| audit(r, around)).flatten(),
         telemetry: r.section("telemetry", "a table", |r| telemetry::telemetry(r, around, proxied)).flatten(),

@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Around, secret};
+use super::workload::Agent;
+use super::{Around, secret, workload};
 use crate::config::reader::{Field, Reader};
 use crate::config::{PostgresPlace, StorePlace, StoreSettings};
 
@@ -18,8 +19,8 @@ const DATABASE: &str =
 const URL: &str = "the database, such as \"postgres://tollgate@db.example/tollgate\"";
 
 /// Reads `[store]`; none without a place and a key.
-pub(super) fn store(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StoreSettings> {
-    let place = place(r, around);
+pub(super) fn store(r: &mut Reader<'_>, around: &Around<'_>, agent: &Agent) -> Option<StoreSettings> {
+    let place = place(r, around, agent);
     let current = r.need("key_encryption_key", secret::EXPECTED).and_then(|field| key(&field, around));
     let former = match r.get("previous_key_encryption_keys", FORMER) {
         Some(field) => field.items().and_then(|items| items.iter().map(|item| key(item, around)).collect()),
@@ -40,7 +41,7 @@ fn key(field: &Field<'_>, around: &Around<'_>) -> Option<SecretString> {
 }
 
 /// One of the two. No default: a database that nobody placed is a database that nobody backs up.
-fn place(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StorePlace> {
+fn place(r: &mut Reader<'_>, around: &Around<'_>, agent: &Agent) -> Option<StorePlace> {
     let Some(database) = r.get("postgres", DATABASE) else {
         return Some(StorePlace::Sqlite(around.directory.join(r.required::<PathBuf>("sqlite", FILE)?)));
     };
@@ -54,13 +55,14 @@ fn place(r: &mut Reader<'_>, around: &Around<'_>) -> Option<StorePlace> {
         );
         return None;
     }
-    database.table(|r| postgres(r, around)).flatten().map(StorePlace::Postgres)
+    database.table(|r| postgres(r, around, agent)).flatten().map(StorePlace::Postgres)
 }
 
-fn postgres(r: &mut Reader<'_>, around: &Around<'_>) -> Option<PostgresPlace> {
+fn postgres(r: &mut Reader<'_>, around: &Around<'_>, agent: &Agent) -> Option<PostgresPlace> {
     let url = r.need("url", URL).and_then(|field| url(&field));
     let password = r.get("password", secret::EXPECTED);
     let ca = r.optional::<PathBuf>("ca", "a path to a PEM certificate");
+    let shows_svid = workload::client_certificate(r, agent.is_written());
     let pool = r.integer("pool", "a whole number", &(1..=100));
     let mut place = url?;
     if place.password.is_some() {
@@ -75,6 +77,18 @@ fn postgres(r: &mut Reader<'_>, around: &Around<'_>) -> Option<PostgresPlace> {
         place.password = Some(secret::secret(&field, around)?);
     }
     place.ca = ca.map(|ca| around.directory.join(ca));
+    if shows_svid {
+        place.client_certificate = agent.settings();
+    }
+    if shows_svid && !place.is_encrypted() {
+        let message = "a certificate is shown in TLS alone, and this connection has none";
+        r.refuse(
+            "client_certificate",
+            "certificate_without_tls",
+            message,
+            "name the server's authority in ca",
+        );
+    }
     place.pool = pool.unwrap_or(place.pool);
     Some(place)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::audience::Audience;
 use super::known::Known;
-use super::{Around, endpoint, secret};
+use super::{Around, endpoint, secret, workload};
 use crate::config::problem::{Problem, Problems};
 use crate::config::reader::Reader;
 use crate::config::{AwsAccess, AwsTarget, JwtTarget, Target, TargetKind, VaultTarget, aws};
@@ -110,7 +110,7 @@ fn access(r: &mut Reader<'_>, around: &Around<'_>) -> Option<AwsAccess> {
     }
 }
 
-fn vault_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Option<TargetKind> {
+fn vault_target(r: &mut Reader<'_>, around: &Around<'_>, known: &Known<'_>) -> Option<TargetKind> {
     let insecure_loopback = endpoint::insecure_loopback(r);
     let expected = "a URL, such as \"https://vault.example:8200\"";
     let address = r.required::<url::Url>("address", expected);
@@ -120,6 +120,7 @@ fn vault_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Optio
     let audience: Option<Audience> =
         r.required("audience", "the audience of the Vault role, such as \"https://vault.example\"");
     let ca_file = endpoint::ca_file(r, around);
+    let (shows_svid, spiffe_id) = spiffe(r, known);
     let allow_networks = endpoint::allow_networks(r);
     let mount = mount.unwrap_or_else(|| "jwt".to_owned());
     for (key, path) in [("mount", Some(&mount)), ("namespace", namespace.as_ref())] {
@@ -139,9 +140,27 @@ fn vault_target(r: &mut Reader<'_>, around: &Around<'_>, _: &Known<'_>) -> Optio
         mount,
         audience: audience?.0,
         ca_file,
+        shows_svid,
+        spiffe_id,
         allow_networks,
         insecure_loopback,
     }))
+}
+
+/// Whether Tollgate shows its SVID, and the server's own SPIFFE ID.
+fn spiffe(r: &mut Reader<'_>, known: &Known<'_>) -> (bool, Option<String>) {
+    let shows_svid = workload::client_certificate(r, known.workload_api);
+    let expected = "the server's SPIFFE ID, such as \"spiffe://acme.example/vault\"";
+    let spiffe_id = workload::spiffe_id(r, "spiffe_id", expected);
+    if spiffe_id.is_some() && !known.workload_api {
+        workload::refuse(r, "spiffe_id");
+    }
+    if spiffe_id.is_some() && r.has("ca_file") {
+        let message =
+            "a server that is known by its SPIFFE ID is verified by its trust domain's bundle alone";
+        r.refuse("ca_file", "two_places", message, "remove it, or spiffe_id");
+    }
+    (shows_svid, spiffe_id)
 }
 
 /// True for a path of Vault that cannot leave its place: no empty part, no `..`, nothing that a URL would change.

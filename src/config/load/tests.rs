@@ -12,6 +12,7 @@ mod tables;
 mod targets;
 mod telemetry;
 mod ten;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,43 @@ use crate::config::reader::Reader;
 const ENDPOINT: &str = "the agent's endpoint, such as \"unix:///run/spire/agent/public/api.sock\"";
 const SPIFFE_ID: &str = "Tollgate's own SPIFFE ID, such as \"spiffe://acme.example/tollgate\"";
 
-/// Reads the section.
-pub(super) fn workload(r: &mut Reader<'_>) -> Option<WorkloadApiSettings> {
+/// `[workload_api]` so far as it could be read.
+#[derive(Default)]
+pub(super) enum Agent {
+    /// It is not written.
+    #[default]
+    Absent,
+    /// It is, and says nothing that can be used.
+    Broken,
+    /// What it says.
+    Known(WorkloadApiSettings),
+}
+
+impl Agent {
+    /// True if something says where the Workload API is.
+    pub(super) const fn is_written(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
+    /// What it says, if it can be used.
+    pub(super) fn settings(&self) -> Option<WorkloadApiSettings> {
+        match self {
+            Self::Known(settings) => Some(settings.clone()),
+            Self::Absent | Self::Broken => None,
+        }
+    }
+}
+
+/// Reads the section, if it is there.
+pub(super) fn agent(r: &mut Reader<'_>) -> Agent {
+    match r.get("workload_api", "a table").map(|field| field.table(workload).flatten()) {
+        None => Agent::Absent,
+        Some(None) => Agent::Broken,
+        Some(Some(settings)) => Agent::Known(settings),
+    }
+}
+
+fn workload(r: &mut Reader<'_>) -> Option<WorkloadApiSettings> {
     let endpoint: Option<Endpoint> = r.required("endpoint", ENDPOINT);
     if let Some(Endpoint::Tcp { host, .. }) = &endpoint
         && !host.is_loopback()
@@ -47,6 +82,19 @@ pub(super) fn wanted(r: &mut Reader<'_>, configured: bool) -> bool {
     wanted
 }
 
+/// `client_certificate = { workload_api = true }`: Tollgate shows its SVID.
+pub(super) fn client_certificate(r: &mut Reader<'_>, configured: bool) -> bool {
+    let field = r.get("client_certificate", "{ workload_api = true }");
+    let shown = field.and_then(|field| {
+        field.table(|r| {
+            // Nothing else can be written here, so that `false` says nothing.
+            r.need("workload_api", "true");
+            wanted(r, configured)
+        })
+    });
+    shown.unwrap_or_default()
+}
+
 /// Refuses `key`, which needs the Workload API.
 pub(super) fn refuse(r: &Reader<'_>, key: &str) {
     let message = "nothing says where the Workload API is, and the environment is not asked: it could vouch for anybody";
@@ -56,8 +104,11 @@ pub(super) fn refuse(r: &Reader<'_>, key: &str) {
 }
 
 /// Refuses the first of `others` that stands beside `workload_api = true`.
-pub(super) fn alone(r: &Reader<'_>, others: &[&str], message: &str) {
-    if let Some(other) = others.iter().find(|key| r.has(key)) {
-        r.refuse(other, "two_places", message, "remove it, or workload_api");
+pub(super) fn alone(r: &mut Reader<'_>, others: &[&'static str], message: &str) {
+    for other in others {
+        // Read here, it is not told again as unknown.
+        if r.get(other, "nothing").is_some() {
+            return r.refuse(other, "two_places", message, "remove it, or workload_api");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Connections: where to, how encrypted, and with which settings, read back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -7,8 +8,10 @@ use serde::Serialize;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
 
-use crate::config::PostgresPlace;
+use super::background::Background;
+use crate::config::{PostgresPlace, WorkloadApiSettings};
 use crate::ledger::error::{LedgerError, Unavailable};
+use crate::net::{Svid, WorkloadApi};
 
 /// Variables that the driver would obey and nothing here can overrule; the others are overruled.
 const VARIABLES: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
@@ -37,8 +40,52 @@ pub struct ServerDurability {
     pub server_version: String,
 }
 
+/// How to connect to a database now: the certificate that it is shown changes.
+#[derive(Clone)]
+pub(super) struct Way {
+    options: PgConnectOptions,
+    workload: Option<WorkloadApi>,
+}
+
+impl Way {
+    /// The way to `place`. If it wants to see an SVID, the agent is followed on `background`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Environment`].
+    pub(super) fn new(place: &PostgresPlace, background: &Background) -> Result<Self, LedgerError> {
+        let follow = |WorkloadApiSettings { endpoint, spiffe_id }: &WorkloadApiSettings| {
+            background.inside(|| WorkloadApi::follow(endpoint, spiffe_id.clone()))
+        };
+        Ok(Self { options: options(place)?, workload: place.client_certificate.as_ref().map(follow) })
+    }
+
+    /// The SVID of now, if one is to be shown.
+    pub(super) fn svid(&self) -> Option<Arc<Svid>> {
+        self.workload.as_ref()?.svid()
+    }
+
+    /// The options of now, without waiting; with `svid`, if one is shown.
+    pub(super) fn options(&self, svid: Option<&Svid>) -> PgConnectOptions {
+        let options = self.options.clone();
+        match svid {
+            Some(svid) => options
+                .ssl_client_cert_from_pem(svid.chain_pem())
+                .ssl_client_key_from_pem(svid.key_pem().expose_secret()),
+            None => options,
+        }
+    }
+
+    /// The options of now, once there is an SVID if one is to be shown.
+    async fn now(&self) -> Result<PgConnectOptions, LedgerError> {
+        let Some(workload) = &self.workload else { return Ok(self.options.clone()) };
+        let svid = workload.first_svid(PATIENCE).await;
+        let svid = svid.map_err(|error| Unavailable::Unreachable(error.to_string()))?;
+        Ok(self.options(Some(&svid)))
+    }
+}
+
 /// How to connect to `place`; nothing of it comes from the environment.
-pub(super) fn options(place: &PostgresPlace) -> Result<PgConnectOptions, LedgerError> {
+fn options(place: &PostgresPlace) -> Result<PgConnectOptions, LedgerError> {
     if let Some(set) = VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some()) {
         return Err(LedgerError::Environment(set));
     }
@@ -62,16 +109,15 @@ pub(super) fn options(place: &PostgresPlace) -> Result<PgConnectOptions, LedgerE
 }
 
 /// Connects within a bounded time.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, LedgerError> {
+pub(super) async fn connect(way: &Way) -> Result<PgConnection, LedgerError> {
+    let options = way.now().await?;
     let connected = tokio::time::timeout(PATIENCE, options.connect()).await;
     Ok(connected.map_err(|_| Unavailable::Unreachable("it does not answer".to_owned()))??)
 }
 
 /// Connects for writing; the settings that a commit's durability rests on are asserted.
-pub(super) async fn writable(
-    options: &PgConnectOptions,
-) -> Result<(PgConnection, ServerDurability), LedgerError> {
-    let mut connection = connect(options).await?;
+pub(super) async fn writable(way: &Way) -> Result<(PgConnection, ServerDurability), LedgerError> {
+    let mut connection = connect(way).await?;
     sqlx::raw_sql(BOUNDS).execute(&mut connection).await?;
     require(&mut connection, "server_encoding", "UTF8").await?;
     let fsync = require(&mut connection, "fsync", "on").await?;

@@ -70,6 +70,7 @@ use tokio::task::JoinHandle;
 
 use self::background::Background;
 use self::batch::Batch;
+use self::connect::Way;
 use self::needs::Needs;
 use self::writer::{Work, Writer};
 use super::chain::Head;
@@ -127,15 +128,15 @@ impl Store {
         settings: &LedgerSettings,
         clock: Clock,
     ) -> Result<Self, LedgerError> {
-        let options = connect::options(place)?;
         let thread = Background::start("ledger-writer")?;
-        let (lines, begun) = (settings.clone(), options.clone());
+        let way = Way::new(place, &thread)?;
+        let (lines, begun) = (settings.clone(), way.clone());
         let writer = thread.wait(async move { Writer::start(begun, &lines, clock).await })?;
         let (durability, id, head) = (writer.durability().clone(), *writer.store(), writer.shared_head());
         let (up, sessions, commits) = (writer.up(), writer.sessions(), writer.commits());
         let (queue, messages) = mpsc::channel(QUEUE);
         let writing = thread.spawn(writer.run(messages));
-        let reader = Reader::of(options, place.pool, Arc::new(Background::start("ledger-reader")?));
+        let reader = Reader::of(way, place.pool, Arc::new(Background::start("ledger-reader")?));
         let (queue, writing) = (Some(queue), Some(writing));
         Ok(Self { queue, writing, thread, head, up, sessions, commits, reader, durability, id })
     }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use arc_swap::ArcSwapOption;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgPool};
 
 use super::background::Background;
+use super::connect::Way;
 use super::{connect, copy, queries, schema, stream};
 use crate::config::PostgresPlace;
 use crate::domain::{DecisionId, LeaseId};
@@ -23,6 +25,7 @@ use crate::ledger::kind::HeadText;
 use crate::ledger::rows::{LeaseRow, UnleasedRow, as_recorded};
 use crate::ledger::sinks::{Ahead, Cursor};
 use crate::ledger::verify::{self, Report};
+use crate::net::Svid;
 use crate::signing::KeyRecord;
 
 /// Longest wait for a connection.
@@ -34,7 +37,9 @@ pub(in crate::ledger) struct Reader(Arc<Inner>);
 
 struct Inner {
     pool: PgPool,
-    options: PgConnectOptions,
+    way: Way,
+    /// The SVID that new connections show.
+    shown: ArcSwapOption<Svid>,
     background: Arc<Background>,
     /// Writers up to this one have ended and are vouched for.
     settled: AtomicI64,
@@ -46,22 +51,35 @@ impl Reader {
     /// # Errors
     /// The database cannot be reached, or holds no ledger that this version can read.
     pub(in crate::ledger) fn open(place: &PostgresPlace) -> Result<Self, LedgerError> {
-        let options = connect::options(place)?;
         let background = Arc::new(Background::start("ledger-reader")?);
-        let (connecting, name) = (options.clone(), place.to_string());
+        let way = Way::new(place, &background)?;
+        let (connecting, name) = (way.clone(), place.to_string());
         background
             .wait(async move { schema::check(&mut connect::connect(&connecting).await?, &name).await })?;
-        Ok(Self::of(options, place.pool, background))
+        Ok(Self::of(way, place.pool, background))
     }
 
     /// Reads over at most `connections`, which are made when they are needed.
-    pub(super) fn of(options: PgConnectOptions, connections: u32, background: Arc<Background>) -> Self {
+    pub(super) fn of(way: Way, connections: u32, background: Arc<Background>) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(PATIENCE)
             .after_connect(|connection, _| Box::pin(connect::for_reading(connection)));
-        let pool = background.inside(|| pool.connect_lazy_with(options.clone()));
-        Self(Arc::new(Inner { pool, options, background, settled: AtomicI64::new(0) }))
+        let shown = way.svid();
+        let pool = background.inside(|| pool.connect_lazy_with(way.options(shown.as_deref())));
+        let shown = ArcSwapOption::new(shown);
+        Self(Arc::new(Inner { pool, way, shown, background, settled: AtomicI64::new(0) }))
+    }
+
+    /// The connections, of which new ones show the SVID of now.
+    fn pool(&self) -> PgPool {
+        let Inner { pool, way, shown, .. } = &*self.0;
+        let svid = way.svid();
+        if svid.as_ref().map(Arc::as_ptr) != shown.load().as_ref().map(Arc::as_ptr) {
+            pool.set_connect_options(way.options(svid.as_deref()));
+            shown.store(svid);
+        }
+        pool.clone()
     }
 
     /// Blocks until `read` is done, for commands.
@@ -80,7 +98,7 @@ impl Reader {
     where
         F: Future<Output = sqlx::Result<T>> + Send + 'static,
     {
-        let done = self.0.background.spawn(read(self.0.pool.clone())).await;
+        let done = self.0.background.spawn(read(self.pool())).await;
         Ok(done.map_err(|_| Unavailable::Stopped)??)
     }
 
@@ -214,8 +232,8 @@ impl Reader {
     pub(in crate::ledger) fn verify(&self, checkpoint: Option<&str>) -> Result<Report, LedgerError> {
         let folder = tempfile::tempdir().map_err(LedgerError::Snapshot)?;
         let file = folder.path().join("snapshot.db");
-        let options = self.0.options.clone();
-        let copied = self.0.background.wait(async move { copy::snapshot(&options, &file).await })?;
+        let way = self.0.way.clone();
+        let copied = self.0.background.wait(async move { copy::snapshot(&way, &file).await })?;
         verify::verify(&copied, checkpoint)
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, timeout};
 
+use super::connect::Way;
 use super::notes::{Registered, Start};
 use super::{connect, notes};
 use crate::causes;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Where to connect to, and the connection while there is one.
 pub(super) struct Session {
-    options: PgConnectOptions,
+    way: Way,
     store: [u8; 16],
     connection: Option<PgConnection>,
     failed: Option<(Instant, Unavailable)>,
@@ -31,9 +31,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(options: PgConnectOptions, store: [u8; 16], connection: PgConnection) -> Self {
+    pub(super) fn new(way: Way, store: [u8; 16], connection: PgConnection) -> Self {
         let (up, sessions) = (Arc::new(AtomicBool::new(true)), Arc::default());
-        Self { options, store, connection: Some(connection), failed: None, lost: false, up, sessions }
+        Self { way, store, connection: Some(connection), failed: None, lost: false, up, sessions }
     }
 
     /// The store's id.
@@ -94,7 +94,7 @@ impl Session {
     }
 
     async fn resume(&self, start: Start) -> Result<(PgConnection, Registered), LedgerError> {
-        let (mut connection, _) = connect::writable(&self.options).await?;
+        let (mut connection, _) = connect::writable(&self.way).await?;
         let registered = notes::resume(&mut connection, &self.store, start).await?;
         Ok((connection, registered))
     }

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use sqlx::Connection;
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, watch};
 
 use super::batch::Batch;
-use super::connect::{self, ServerDurability};
+use super::connect::{self, ServerDurability, Way};
 use super::fault::Fault;
 use super::flush::{self, Frames};
 use super::load::load;
@@ -91,21 +90,21 @@ struct Failed {
 impl Writer {
     /// Connects, brings the schema up to date, and registers this start.
     pub(super) async fn start(
-        options: PgConnectOptions,
+        way: Way,
         settings: &LedgerSettings,
         clock: Clock,
     ) -> Result<Self, LedgerError> {
-        let mut migrating = connect::connect(&options).await?;
+        let mut migrating = connect::connect(&way).await?;
         schema::bring_up(&mut migrating, &settings.place.to_string()).await?;
         migrating.close().await?;
-        let (mut connection, durability) = connect::writable(&options).await?;
+        let (mut connection, durability) = connect::writable(&way).await?;
         let mut events = Events::start(settings).map_err(LedgerError::Events)?;
         let now = clock.now().as_millisecond();
         let registered = notes::register(&mut connection, now, events.is_some()).await?;
         send(&mut events, registered.lines);
         let head = registered.head;
         Ok(Self {
-            session: Session::new(options, registered.store, connection),
+            session: Session::new(way, registered.store, connection),
             head,
             shared_head: Arc::new(ArcSwap::from_pointee(head)),
             frames: Frames::new(),

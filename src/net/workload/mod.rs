@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use rustls::client::ResolvesClientCert;
 use rustls::server::ResolvesServerCert;
 use spiffe::transport::Endpoint;
@@ -97,6 +98,18 @@ impl WorkloadApi {
             }
             (_, trouble) => Err(self.error(trouble.unwrap_or_else(|| "it has said nothing yet".to_owned()))),
         }
+    }
+
+    /// The authorities of `domain`, as last told.
+    pub(super) fn authorities(&self, domain: &str) -> RootCertStore {
+        let told = self.told.borrow().bundle(domain);
+        let mut roots = RootCertStore::empty();
+        for authority in told.iter().flat_map(|(_, bundle)| &bundle.authorities) {
+            if let Err(error) = roots.add(authority.clone()) {
+                tracing::debug!(domain, %error, "an authority cannot be used");
+            }
+        }
+        roots
     }
 
     /// Why what is known may not be what the agent says now.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -10,6 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use secrecy::SecretString;
 use spiffe::X509Svid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -23,6 +26,7 @@ pub struct Svid {
     /// When it expires.
     pub not_after: Timestamp,
     certified: Arc<CertifiedKey>,
+    der: X509Svid,
 }
 
 impl Svid {
@@ -41,8 +45,31 @@ impl Svid {
         let (_, leaf) = X509Certificate::from_der(svid.leaf().as_bytes()).map_err(|_| unreadable())?;
         let not_after =
             Timestamp::from_second(leaf.validity().not_after.timestamp()).map_err(|_| unreadable())?;
-        Ok(Self { id: svid.spiffe_id().to_string(), not_after, certified: Arc::new(certified) })
+        Ok(Self {
+            id: svid.spiffe_id().to_string(),
+            not_after,
+            certified: Arc::new(certified),
+            der: svid.clone(),
+        })
     }
+}
+
+impl Svid {
+    /// The chain, leaf first, as PEM (RFC 7468).
+    pub fn chain_pem(&self) -> String {
+        self.certified.cert.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+    }
+
+    /// The private key as PEM.
+    pub fn key_pem(&self) -> SecretString {
+        pem("PRIVATE KEY", self.der.private_key().as_bytes()).into()
+    }
+}
+
+/// One block of PEM, in lines of 64 characters.
+fn pem(label: &str, der: &[u8]) -> String {
+    let lines = der.chunks(48).map(|line| STANDARD.encode(line) + "\n");
+    format!("-----BEGIN {label}-----\n{}-----END {label}-----\n", lines.collect::<String>())
 }
 
 impl fmt::Debug for Svid {

@@ -40,7 +40,7 @@ use crate::clock::Clock;
 use crate::config::{Role, VaultRole, VaultTarget};
 use crate::domain::{Credential, Handle, Minted, Prolonged, Refusal, Revocability, TargetName};
 use crate::ledger::Authorised;
-use crate::net::{self, Rules};
+use crate::net::{self, NetError, Rules, Spiffe, WorkloadApi};
 use crate::policy::Grant;
 
 /// Longest time for one call.
@@ -67,6 +67,7 @@ impl Vault {
         target: &VaultTarget,
         federation: Arc<Federation>,
         clock: Clock,
+        workload: Option<&WorkloadApi>,
     ) -> Result<Self, SetupError> {
         let failed = |source| SetupError::Client { target: name.clone(), source };
         let rules = Rules {
@@ -76,7 +77,7 @@ impl Vault {
             timeout: CALL_TIMEOUT,
             max_bytes: MAX_ANSWER,
         };
-        let net = net::Client::new(rules).map_err(failed)?;
+        let net = connect(target, rules, workload, &clock).map_err(failed)?;
         let setting = |setting, grammar| SetupError::Setting { target: name.clone(), setting, grammar };
         let printable = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
         if !target.namespace.as_ref().is_none_or(printable) {
@@ -264,6 +265,21 @@ impl Vault {
             }
         }
     }
+}
+
+/// The one client of `target`, which shows the SVID and knows the server by its own, as far as the target says so.
+fn connect(
+    target: &VaultTarget,
+    rules: Rules,
+    workload: Option<&WorkloadApi>,
+    clock: &Clock,
+) -> Result<net::Client, NetError> {
+    let server = target.spiffe_id.as_deref();
+    if !target.shows_svid && server.is_none() {
+        return net::Client::new(rules);
+    }
+    let workload = workload.ok_or_else(|| NetError::Setup("there is no [workload_api]".to_owned()))?;
+    net::Client::of_spiffe(rules, Spiffe { workload, shows_svid: target.shows_svid, server }, clock)
 }
 
 /// A mount path as segments of a URL.

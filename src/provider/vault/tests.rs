@@ -56,7 +56,7 @@ fn vault(stub: &Stub) -> Vault {
 
 fn vault_of(target: &VaultTarget) -> Vault {
     let clock = Clock::manual(now());
-    Vault::new(&"vault".parse().unwrap(), target, federation(clock.clone()), clock).unwrap()
+    Vault::new(&"vault".parse().unwrap(), target, federation(clock.clone()), clock, None).unwrap()
 }
 
 fn grant() -> Grant {

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod own;
+mod towards;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -62,8 +62,15 @@ async fn without_an_svid_to_show_nothing_is_bound() {
     agent.deny("no identity issued");
     beside(&site, &agent, &[]);
     let serve = || process::run(&["serve", "--config", site.config().to_str().unwrap()]);
-    for (why, part) in [("no identity issued", "issues no identity"), ("not today", "PermissionDenied")] {
-        agent.deny(why);
+    for (why, part) in [
+        (Some("no identity issued"), "issues no identity"),
+        (Some("not today"), "PermissionDenied"),
+        (None, "does not answer"),
+    ] {
+        match why {
+            Some(why) => agent.deny(why),
+            None => agent.hang(),
+        }
         let done = serve();
         assert_eq!(done.status.code(), Some(69), "{done:?}");
         let text = String::from_utf8_lossy(&done.stderr);
@@ -75,4 +82,32 @@ async fn without_an_svid_to_show_nothing_is_bound() {
     let mut server = Server::start(&site.config(), "");
     server.signal("TERM");
     assert!(server.wait().success());
+}
+
+#[tokio::test]
+async fn s_01_the_key_of_the_svid_is_in_no_log_at_any_level() {
+    let site = Site::of_process(&[]).await;
+    let ours = TrustDomain::new("acme.example");
+    let mut given = state(&site, &ours, &[]);
+    let svid = ours.x509(TOLLGATE, site.now());
+    given["x509"] = serde_json::json!([ours.x509_entry(&svid)]);
+    let agent = Workload::start(&given);
+    beside(&site, &agent, &["acme.example"]);
+    let mut server = Server::start_tracing(&site.config(), "json", site.folder.path());
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log = std::fs::read_to_string(site.path("stderr")).unwrap();
+    assert!(log.contains("the Workload API answers"), "{log}");
+    // The private number of a P-256 key in PKCS #8 (RFC 5958), as it may be written.
+    let key = svid.key();
+    let number = &key.secret_der()[36..52];
+    let hex: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    let decimal = format!("{number:?}");
+    let escaped = format!("{:?}", bytes::Bytes::copy_from_slice(number));
+    let base64 = given["x509"][0]["key"].as_str().unwrap();
+    for form in
+        [hex.as_str(), decimal.trim_matches(['[', ']']), escaped[2..].trim_matches('"'), &base64[48..72]]
+    {
+        assert!(!log.contains(form) && !log.contains(&form.replace('\\', "\\\\")), "{form}");
+    }
 }

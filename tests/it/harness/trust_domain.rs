@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -80,6 +80,8 @@ impl TrustDomain {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::ExplicitNoCa;
+        // Another name than the authority's: to OpenSSL it would have signed itself.
+        params.distinguished_name.push(DnType::CommonName, "a workload");
         params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let since_epoch = Duration::from_secs(from.as_second().try_into().unwrap());

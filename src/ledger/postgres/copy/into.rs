@@ -12,6 +12,7 @@ use super::tables::{Holds, Shape, TABLES};
 use crate::config::PostgresPlace;
 use crate::ledger::error::{LedgerError, Unavailable};
 use crate::ledger::postgres::background::Background;
+use crate::ledger::postgres::connect::Way;
 use crate::ledger::postgres::{Reader, connect, lock, schema};
 use crate::ledger::sqlite::open::unused;
 use crate::ledger::verify::Report;
@@ -41,14 +42,14 @@ struct Part {
 pub(in crate::ledger) fn copy(from: &Path, to: &PostgresPlace) -> Result<Copied, LedgerError> {
     let (file, lock) = unused(from)?;
     let background = Background::start("ledger-copy")?;
-    let (options, name) = (connect::options(to)?, to.to_string());
+    let (way, name) = (Way::new(to, &background)?, to.to_string());
     let (parts, arriving) = mpsc::channel(AHEAD);
     let reading = std::thread::spawn(move || read(&file, &parts));
     let written = background.wait(async move {
-        let mut connection = connect::connect(&options).await?;
+        let mut connection = connect::connect(&way).await?;
         schema::bring_up(&mut connection, &name).await?;
         connection.close().await?;
-        let (mut connection, _) = connect::writable(&options).await?;
+        let (mut connection, _) = connect::writable(&way).await?;
         sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
         let rows = write(&mut connection, &name, arriving).await?;
         connection.close().await?;

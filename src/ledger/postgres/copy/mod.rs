@@ -12,21 +12,20 @@ use std::path::Path;
 
 use futures_util::TryStreamExt;
 use rusqlite::Connection;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use self::cells::Cell;
 use self::tables::{Shape, TABLES};
 use crate::ledger::error::LedgerError;
-use crate::ledger::postgres::connect;
+use crate::ledger::postgres::connect::{self, Way};
 use crate::ledger::sqlite::open::blank;
 
 /// Rows that are in memory at once.
 const CHUNK: usize = 500;
 
 /// Copies the database into the new file `path`, as it is at one moment; servers go on writing meanwhile.
-pub(super) async fn snapshot(options: &PgConnectOptions, path: &Path) -> Result<Connection, LedgerError> {
-    let mut database = connect::connect(options).await?;
+pub(super) async fn snapshot(way: &Way, path: &Path) -> Result<Connection, LedgerError> {
+    let mut database = connect::connect(way).await?;
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut database).await?;
     let mut file = blank(path)?;
     for shape in &TABLES {

@@ -55,13 +55,18 @@ pub(crate) struct Token {
 
 impl Bao {
     pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// The same with `more` listeners.
+    pub(crate) async fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, cluster) = (free_port(), free_port());
         let config = folder.path().join("bao.hcl");
         let text = format!(
             "storage \"inmem\" {{}}\ndisable_mlock = true\napi_addr = \"http://127.0.0.1:{port}\"\n\
              listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  \
-             cluster_address = \"127.0.0.1:{cluster}\"\n  tls_disable = true\n}}\n"
+             cluster_address = \"127.0.0.1:{cluster}\"\n  tls_disable = true\n}}\n{more}"
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new(program("bao"));
