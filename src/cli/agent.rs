@@ -1,5 +1,7 @@
 //! The SPIFFE agent, followed while a command runs: what TLS to the broker shows, and whom it believes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use spiffe::SpiffeId;
 
 use super::failure::{Failure, Status};
@@ -21,6 +23,8 @@ pub(super) struct Agent {
     api: WorkloadApi,
     shows: bool,
     server: Option<SpiffeId>,
+    /// An SVID that lived was there once.
+    lived: AtomicBool,
 }
 
 impl Agent {
@@ -30,7 +34,8 @@ impl Agent {
             Some(Choice::Named(id)) => Some(id.to_string()),
             Some(Choice::First) | None => None,
         };
-        Ok(Self { api: WorkloadApi::follow(&endpoint()?, id), shows: shows.is_some(), server })
+        let api = WorkloadApi::follow(&endpoint()?, id);
+        Ok(Self { api, shows: shows.is_some(), server, lived: AtomicBool::new(false) })
     }
 
     /// A client with the SVID and the bundle of now.
@@ -48,10 +53,14 @@ impl Agent {
             .map_err(|error| Failure::new(Status::Failed, error.to_string()))
     }
 
-    /// That there is an SVID, and that it lives.
+    /// That there is an SVID, and that it lives. One that expires while a command runs is shown all the same: the lease's secret
+    /// ends the lease, whatever stands beside it.
     async fn check_svid(&self, clock: &Clock) -> Result<(), Failure> {
         let svid = self.api.first_svid(PATIENCE).await.map_err(|error| gone(&error))?;
         if svid.not_after > clock.now() {
+            self.lived.store(true, Ordering::Relaxed);
+        }
+        if self.lived.load(Ordering::Relaxed) {
             return Ok(());
         }
         let message =
