@@ -7,7 +7,7 @@ use spiffe::SpiffeId;
 use super::failure::{Failure, Status};
 use super::workload::{PATIENCE, endpoint};
 use crate::clock::Clock;
-use crate::net::{Client, Rules, Spiffe, WorkloadApi, WorkloadError};
+use crate::net::{Client, Rules, ServerProof, WorkloadApi, WorkloadError};
 
 /// Which of the identities that an agent has for a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +47,17 @@ impl Agent {
         if let Some(id) = &self.server {
             self.check_bundle(id).await?;
         }
-        let server = self.server.as_ref().map(SpiffeId::to_string);
-        let spiffe = Spiffe { workload: &self.api, shows_svid: self.shows, server: server.as_deref() };
-        Client::of_spiffe(rules, spiffe, &clock)
-            .map_err(|error| Failure::new(Status::Failed, error.to_string()))
+        let id = self.server.as_ref().map(SpiffeId::to_string);
+        let server = match &id {
+            Some(id) => ServerProof::StreamedSvid { id, workload: &self.api },
+            None => ServerProof::Web,
+        };
+        let client = if self.shows {
+            Client::with_svid(rules, &self.api, &server, &clock)
+        } else {
+            Client::of(rules, &server, &clock)
+        };
+        client.map_err(|error| Failure::new(Status::Failed, error.to_string()))
     }
 
     /// That there is an SVID, and that it lives. One that expires while a command runs is shown all the same: the lease's secret

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use super::address::{AddressRules, CheckedResolver, ResolveError};
-use super::{ClientAuthorities, NetError, Request, Response, Rules, Spiffe, roots, svid_server};
+use super::{
+    ClientAuthorities, NetError, Request, Response, Rules, WorkloadApi, roots, svid_server, web_server,
+};
 use crate::causes;
 use crate::clock::Clock;
 
@@ -20,6 +23,38 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest header block accepted over HTTP/2, bytes; over HTTP/1.1 the library takes at most 100 headers.
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
+
+/// How a server proves who it is.
+#[derive(Debug, Clone, Copy)]
+pub enum ServerProof<'a> {
+    /// By its host name, which an authority of the platform vouches for, or one of [`Rules::extra_roots`].
+    Web,
+    /// By a SPIFFE ID, which the authorities of its trust domain vouch for.
+    Svid {
+        /// The SPIFFE ID.
+        id: &'a str,
+        /// The authorities.
+        authorities: &'a ClientAuthorities,
+    },
+    /// The same, by those that the Workload API knows at each handshake.
+    StreamedSvid {
+        /// The SPIFFE ID.
+        id: &'a str,
+        /// Who knows them.
+        workload: &'a WorkloadApi,
+    },
+}
+
+impl ServerProof<'_> {
+    /// TLS to such a server, that shows it nothing.
+    fn tls(&self, rules: &Rules, clock: &Clock) -> Result<ClientConfig, NetError> {
+        match self {
+            Self::Web => web_server::tls(rules.extra_roots.as_deref(), clock),
+            Self::Svid { id, authorities } => svid_server::tls(id, authorities, clock),
+            Self::StreamedSvid { id, workload } => svid_server::streamed(id, workload, clock),
+        }
+    }
+}
 
 /// A client bound to one set of rules; clones share its connections.
 #[derive(Debug, Clone)]
@@ -37,7 +72,7 @@ impl Client {
     /// # Errors
     /// [`NetError::Setup`] without usable root certificates.
     pub fn new(rules: Rules) -> Result<Self, NetError> {
-        let roots = roots::trusted(rules.extra_roots.as_deref())?;
+        let roots = roots::certificates(rules.extra_roots.as_deref())?;
         Self::build(rules, builder().tls_certs_only(roots))
     }
 
@@ -56,12 +91,27 @@ impl Client {
         Self::build(rules, builder().tls_backend_preconfigured(tls))
     }
 
-    /// Builds a client that shows the SVID, or knows the server by its SPIFFE ID, as `spiffe` says.
+    /// Builds a client that shows the SVID which `own` has at each handshake to a server that proves who it is as `server` says.
     ///
     /// # Errors
     /// [`NetError::Setup`].
-    pub fn of_spiffe(rules: Rules, spiffe: Spiffe<'_>, clock: &Clock) -> Result<Self, NetError> {
-        let tls = svid_server::of(spiffe, || roots::store(rules.extra_roots.as_deref()), clock)?;
+    pub fn with_svid(
+        rules: Rules,
+        own: &WorkloadApi,
+        server: &ServerProof<'_>,
+        clock: &Clock,
+    ) -> Result<Self, NetError> {
+        let mut tls = server.tls(&rules, clock)?;
+        tls.client_auth_cert_resolver = own.client_certificate();
+        Self::build(rules, builder().tls_backend_preconfigured(tls))
+    }
+
+    /// Builds a client that shows nothing to a server that proves who it is as `server` says.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`].
+    pub fn of(rules: Rules, server: &ServerProof<'_>, clock: &Clock) -> Result<Self, NetError> {
+        let tls = server.tls(&rules, clock)?;
         Self::build(rules, builder().tls_backend_preconfigured(tls))
     }
 

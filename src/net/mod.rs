@@ -14,6 +14,7 @@ mod roots;
 mod stream;
 mod svid_server;
 mod tls_time;
+mod web_server;
 mod workload;
 
 #[cfg(test)]
@@ -23,13 +24,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use client::Client;
+pub use client::{Client, ServerProof};
 pub use peer_certificate::{ClientAuthorities, ClientName, NotAName, PeerCertificate, unix_time};
 pub use possession::PossessionOnly;
 pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};
-pub use svid_server::Spiffe;
 pub use tls_time::TlsTime;
 pub use workload::{Svid, TrustBundle, WorkloadApi, WorkloadError};
 

@@ -28,22 +28,15 @@ const BUNDLES: [&str; 6] = [
 ///
 /// # Errors
 /// [`NetError::Setup`] if `extra` holds none, or if there are none at all.
-pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError> {
-    let unreadable = |error: reqwest::Error| NetError::Setup(causes::in_full(&error));
-    let platform = platform()?;
-    let mut roots: Vec<_> = platform
-        .iter()
-        .map(|der| Certificate::from_der(der))
-        .collect::<Result<_, _>>()
-        .map_err(unreadable)?;
+pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let mut roots = platform()?;
     if let Some(pem) = extra {
-        let failed = |error: &reqwest::Error| {
-            NetError::Setup(format!("the extra root certificates: {}", causes::in_full(error)))
-        };
-        let more = Certificate::from_pem_bundle(pem).map_err(|error| failed(&error))?;
+        let failed = |why: &str| NetError::Setup(format!("the extra root certificates: {why}"));
+        let more: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed(&causes::in_full(&error)))?;
         if more.is_empty() {
-            let why = "the extra root certificates: no certificate in the PEM text";
-            return Err(NetError::Setup(why.to_owned()));
+            return Err(failed("no certificate in the PEM text"));
         }
         roots.extend(more);
     }
@@ -54,25 +47,27 @@ pub(super) fn trusted(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError
     Ok(roots)
 }
 
-/// The same, as TLS itself takes them.
+/// The same as the client library takes them.
 ///
 /// # Errors
-/// [`NetError::Setup`] if `extra` holds none, or if there are none at all.
+/// As [`trusted`]; [`NetError::Setup`] for one in `extra` that cannot be used.
+pub(super) fn certificates(extra: Option<&[u8]>) -> Result<Vec<Certificate>, NetError> {
+    let certificate = |der: CertificateDer<'_>| {
+        Certificate::from_der(&der).map_err(|error| NetError::Setup(causes::in_full(&error)))
+    };
+    trusted(extra)?.into_iter().map(certificate).collect()
+}
+
+/// The same as TLS takes them.
+///
+/// # Errors
+/// As [`certificates`].
 pub(super) fn store(extra: Option<&[u8]>) -> Result<RootCertStore, NetError> {
-    let unusable = |error: &dyn std::fmt::Display| NetError::Setup(format!("the root certificates: {error}"));
-    let mut roots = RootCertStore::empty();
-    for root in platform()? {
-        roots.add(root).map_err(|error| unusable(&error))?;
+    let mut store = RootCertStore::empty();
+    for certificate in trusted(extra)? {
+        store.add(certificate).map_err(|error| NetError::Setup(causes::in_full(&error)))?;
     }
-    let before = roots.len();
-    for root in extra.into_iter().flat_map(CertificateDer::pem_slice_iter) {
-        let root = root.map_err(|error| unusable(&error))?;
-        roots.add(root).map_err(|error| unusable(&error))?;
-    }
-    if roots.is_empty() || (extra.is_some() && roots.len() == before) {
-        return Err(unusable(&"there are none"));
-    }
-    Ok(roots)
+    Ok(store)
 }
 
 /// What the platform trusts. A certificate that the TLS library cannot use as an authority is left out, as it would verify

@@ -7,10 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme, WantsVerifier,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
@@ -52,53 +49,26 @@ impl SvidServer {
     }
 }
 
-/// How a client and a server prove who they are by SPIFFE.
-#[derive(Debug, Clone, Copy)]
-pub struct Spiffe<'a> {
-    /// The agent.
-    pub workload: &'a WorkloadApi,
-    /// The client shows the SVID of now.
-    pub shows_svid: bool,
-    /// The server's SPIFFE ID; without it, its host name and the web's authorities count, as ever.
-    pub server: Option<&'a str>,
-}
-
 /// TLS to the server whose SPIFFE ID is `id`, verified by `authorities` at the time of `clock`.
 pub(super) fn tls(
     id: &str,
     authorities: &ClientAuthorities,
     clock: &Clock,
 ) -> Result<ClientConfig, NetError> {
-    let verifier = SvidServer::new(id, Roots::Fixed(authorities.roots().clone()));
-    let builder = builder(clock)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(builder.with_no_client_auth())
+    by(SvidServer::new(id, Roots::Fixed(authorities.roots().clone())), clock)
 }
 
-/// TLS as `spiffe` says; `roots` vouch for a server without a SPIFFE ID.
-pub(super) fn of(
-    spiffe: Spiffe<'_>,
-    roots: impl FnOnce() -> Result<RootCertStore, NetError>,
-    clock: &Clock,
-) -> Result<ClientConfig, NetError> {
-    let builder = match spiffe.server {
-        Some(id) => {
-            let verifier = SvidServer::new(id, Roots::Streamed(spiffe.workload.clone()));
-            builder(clock)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-        }
-        None => builder(clock)?.with_root_certificates(roots()?),
-    };
-    Ok(if spiffe.shows_svid {
-        builder.with_client_cert_resolver(spiffe.workload.client_certificate())
-    } else {
-        builder.with_no_client_auth()
-    })
+/// The same, verified by the authorities that `workload` knows at each handshake.
+pub(super) fn streamed(id: &str, workload: &WorkloadApi, clock: &Clock) -> Result<ClientConfig, NetError> {
+    by(SvidServer::new(id, Roots::Streamed(workload.clone())), clock)
 }
 
-fn builder(clock: &Clock) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, NetError> {
+fn by(verifier: SvidServer, clock: &Clock) -> Result<ClientConfig, NetError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    ClientConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
         .with_safe_default_protocol_versions()
-        .map_err(|error| NetError::Setup(causes::in_full(&error)))
+        .map_err(|error| NetError::Setup(causes::in_full(&error)))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
 impl ServerCertVerifier for SvidServer {

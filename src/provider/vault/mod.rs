@@ -40,7 +40,7 @@ use crate::clock::Clock;
 use crate::config::{Role, VaultRole, VaultTarget};
 use crate::domain::{Credential, Handle, Minted, Prolonged, Refusal, Revocability, TargetName};
 use crate::ledger::Authorised;
-use crate::net::{self, NetError, Rules, Spiffe, WorkloadApi};
+use crate::net::{self, NetError, Rules, ServerProof, WorkloadApi};
 use crate::policy::Grant;
 
 /// Longest time for one call.
@@ -274,12 +274,17 @@ fn connect(
     workload: Option<&WorkloadApi>,
     clock: &Clock,
 ) -> Result<net::Client, NetError> {
-    let server = target.spiffe_id.as_deref();
-    if !target.shows_svid && server.is_none() {
+    let id = target.spiffe_id.as_deref();
+    if !target.shows_svid && id.is_none() {
         return net::Client::new(rules);
     }
     let workload = workload.ok_or_else(|| NetError::Setup("there is no [workload_api]".to_owned()))?;
-    net::Client::of_spiffe(rules, Spiffe { workload, shows_svid: target.shows_svid, server }, clock)
+    let server = id.map_or(ServerProof::Web, |id| ServerProof::StreamedSvid { id, workload });
+    if target.shows_svid {
+        net::Client::with_svid(rules, workload, &server, clock)
+    } else {
+        net::Client::of(rules, &server, clock)
+    }
 }
 
 /// A mount path as segments of a URL.

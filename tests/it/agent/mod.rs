@@ -135,6 +135,6 @@ async fn whoami(stream: &mut TlsStream<TcpStream>) -> Value {
 
 /// Who `svid` is on a connection of its own: the SPIFFE ID, or the code of the refusal.
 async fn who(app: &App, svid: &Svid) -> String {
-    let said = whoami(&mut connect(app.spiffe_address().unwrap(), Some(svid)).await).await;
-    said["subject"].as_str().or(said["code"].as_str()).unwrap().to_owned()
+    let answer = whoami(&mut connect(app.spiffe_address().unwrap(), Some(svid)).await).await;
+    answer["subject"].as_str().or(answer["code"].as_str()).unwrap().to_owned()
 }

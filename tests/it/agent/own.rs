@@ -101,7 +101,8 @@ async fn s_01_the_key_of_the_svid_is_in_no_log_at_any_level() {
     // The private number of a P-256 key in PKCS #8 (RFC 5958), as it may be written.
     let key = svid.key();
     let number = &key.secret_der()[36..52];
-    let hex: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<_> = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     let decimal = format!("{number:?}");
     let escaped = format!("{:?}", bytes::Bytes::copy_from_slice(number));
     let base64 = given["x509"][0]["key"].as_str().unwrap();

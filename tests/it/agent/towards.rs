@@ -22,7 +22,7 @@ fn pem(der: &[u8]) -> String {
 /// The certificate and the key in files that only their owner may read.
 fn files(folder: &Path, svid: &Svid) -> (String, String) {
     let (certificate, key) = (folder.join("svid.pem"), folder.join("svid.key"));
-    std::fs::write(&certificate, pem(&svid.certificate)).unwrap();
+    std::fs::write(&certificate, svid.certificate_pem()).unwrap();
     std::fs::write(&key, svid.key_pem()).unwrap();
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     (text(&certificate), text(&key))
