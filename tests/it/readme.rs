@@ -18,7 +18,7 @@ use blocks::{Block, Kind};
 use scenario::Scenario;
 
 /// Scenarios that need a sandbox run its blocks first.
-const SCENARIOS: [(&str, &[&str]); 10] = [
+const SCENARIOS: [(&str, &[&str]); 11] = [
     ("demo", &["demo"]),
     ("policy", &["sandbox", "policy"]),
     ("runner", &["sandbox", "runner"]),
