@@ -1,11 +1,13 @@
 //! The SPIFFE agent, followed while a command runs: what TLS to the broker shows, and whom it believes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use spiffe::SpiffeId;
 
 use super::failure::{Failure, Status};
 use super::workload::{PATIENCE, endpoint};
 use crate::clock::Clock;
-use crate::net::{Client, ClientAuthorities, NetError, Rules, ServerProof, WorkloadApi, WorkloadError};
+use crate::net::{Client, Rules, ServerProof, WorkloadApi, WorkloadError};
 
 /// Which of the identities that an agent has for a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(super) struct Agent {
     api: WorkloadApi,
     shows: bool,
     server: Option<SpiffeId>,
+    /// An SVID that lived was there once.
+    lived: AtomicBool,
 }
 
 impl Agent {
@@ -30,7 +34,8 @@ impl Agent {
             Some(Choice::Named(id)) => Some(id.to_string()),
             Some(Choice::First) | None => None,
         };
-        Ok(Self { api: WorkloadApi::follow(&endpoint()?, id), shows: shows.is_some(), server })
+        let api = WorkloadApi::follow(&endpoint()?, id);
+        Ok(Self { api, shows: shows.is_some(), server, lived: AtomicBool::new(false) })
     }
 
     /// A client with the SVID and the bundle of now.
@@ -39,22 +44,30 @@ impl Agent {
         if self.shows {
             self.check_svid(&clock).await?;
         }
-        let failed = |error: NetError| Failure::new(Status::Failed, error.to_string());
-        let Some(id) = &self.server else {
-            return Client::with_svid(rules, &self.api, &ServerProof::Web, &clock).map_err(failed);
-        };
-        let (id, authorities) = (id.to_string(), self.authorities(id).await?);
-        if self.shows {
-            let server = ServerProof::Svid { id: &id, authorities: &authorities };
-            return Client::with_svid(rules, &self.api, &server, &clock).map_err(failed);
+        if let Some(id) = &self.server {
+            self.check_bundle(id).await?;
         }
-        Client::of_svid(rules, &id, &authorities, &clock).map_err(failed)
+        let id = self.server.as_ref().map(SpiffeId::to_string);
+        let server = match &id {
+            Some(id) => ServerProof::StreamedSvid { id, workload: &self.api },
+            None => ServerProof::Web,
+        };
+        let client = if self.shows {
+            Client::with_svid(rules, &self.api, &server, &clock)
+        } else {
+            Client::of(rules, &server, &clock)
+        };
+        client.map_err(|error| Failure::new(Status::Failed, error.to_string()))
     }
 
-    /// That there is an SVID, and that it lives.
+    /// That there is an SVID, and that it lives. One that expires while a command runs is shown all the same: the lease's secret
+    /// ends the lease, whatever stands beside it.
     async fn check_svid(&self, clock: &Clock) -> Result<(), Failure> {
         let svid = self.api.first_svid(PATIENCE).await.map_err(|error| gone(&error))?;
         if svid.not_after > clock.now() {
+            self.lived.store(true, Ordering::Relaxed);
+        }
+        if self.lived.load(Ordering::Relaxed) {
             return Ok(());
         }
         let message =
@@ -63,15 +76,15 @@ impl Agent {
             .with_hint("compare the clock with that of the SPIRE server; is the agent connected to it?"))
     }
 
-    /// The authorities of the trust domain that `id` is of.
-    async fn authorities(&self, id: &SpiffeId) -> Result<ClientAuthorities, Failure> {
+    /// That the agent knows who vouches for `id`.
+    async fn check_bundle(&self, id: &SpiffeId) -> Result<(), Failure> {
         let domain = id.trust_domain().to_string();
         let (_, bundle) = self.api.bundle(&domain, 0, PATIENCE).await.map_err(|error| gone(&error))?;
-        let (authorities, _) = ClientAuthorities::from_der(bundle.authorities.iter().cloned());
-        authorities.ok_or_else(|| {
-            Failure::new(Status::Usage, format!("the Workload API has no bundle of {domain}"))
-                .with_hint("federate with it, and let the workload's entry say so")
-        })
+        if !bundle.authorities.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(Status::Usage, format!("the Workload API has no bundle of {domain}"))
+            .with_hint("federate with it, and let the workload's entry say so"))
     }
 }
 

@@ -245,6 +245,28 @@ async fn a_long_command_shows_the_svid_of_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_ended_although_the_svid_expired_meanwhile() {
+    let scene = Scene::new("").await;
+    let url = by_tls(&scene.site);
+    let app = scene.site.start().await;
+    let expires = scene.site.now() + SignedDuration::from_secs(12);
+    let svid = scene.domain.x509_until(PATH, scene.site.now(), Duration::from_secs(12));
+    scene.agent.serve(&json!({ "x509": [scene.domain.x509_entry(&svid)] }));
+    let child = "touch runs; while [ ! -e done ]; do sleep 0.1; done";
+    let mut command = scene.job(&["exec", "workload", "--token-from", "x509-svid", "--", "sh", "-c", child]);
+    command.env("TOLLGATE_URL", &url).env("TOLLGATE_CA_FILE", scene.site.path("tls.crt"));
+    let running = command.spawn().unwrap();
+    until("the child runs", async || scene.site.path("runs").exists()).await;
+    scene.agent.stop();
+    until("the SVID is dead", async || scene.site.now() > expires).await;
+    scene.site.write("done", "");
+    let ended = running.wait_with_output().await.unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(!String::from_utf8_lossy(&ended.stderr).contains("could not be ended"), "{ended:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_without_a_usable_certificate_is_named_with_a_fix() {
     let scene = Scene::new("").await;
     let url = by_tls(&scene.site);
@@ -264,7 +286,7 @@ async fn an_agent_without_a_usable_certificate_is_named_with_a_fix() {
     scene.agent.deny("no identity issued");
     told("x509-svid", "no identity").await;
     scene.agent.hang();
-    told("x509-svid", "it has said nothing yet").await;
+    told("x509-svid", "it gave no SVID within 5 s").await;
     scene.agent.stop();
     told("x509-svid", "is the agent running").await;
 
