@@ -178,6 +178,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         let all = std::iter::once(&settings.store.key_encryption_key).chain(former);
         all.map(print).collect::<Vec<_>>()
     };
+    let tls = |settings: &Settings| settings.server.tls.as_ref().map(std::mem::discriminant);
     let otlp = |settings: &Settings| settings.telemetry.otlp.as_ref().map(OtlpSettings::fingerprint);
     let sinks = |settings: &Settings| -> Vec<(String, Fingerprint)> {
         settings.audit.sinks.iter().map(|(name, sink)| (name.clone(), sink.revision())).collect()
@@ -187,7 +188,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("server.listen", new.server.listen == old.server.listen),
         ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
         ("server.spiffe_listen", new.server.spiffe_listen == old.server.spiffe_listen),
-        ("server.tls", new.server.tls.is_some() == old.server.tls.is_some()),
+        ("server.tls, but for its files,", tls(new) == tls(old)),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),
         ("server.admin_socket", new.server.admin_socket == old.server.admin_socket),
         ("workload_api", new.workload_api == old.workload_api),

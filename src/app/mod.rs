@@ -39,8 +39,8 @@ use crate::telemetry::{self, Exposition, Metrics};
 use keys::Keys;
 use listeners::{Addresses, Tls};
 
-/// Longest that a start waits for the SVID that a listener shows.
-const FIRST_SVID: Duration = Duration::from_secs(10);
+/// Longest that a start waits for the SVID that a listener shows: long enough to tell an agent that hangs from one that is slow.
+const FIRST_SVID: Duration = Duration::from_secs(15);
 
 /// Where a server's configuration comes from.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use super::told::{Part, Standing, Told};
 use crate::clock::random_bytes;
 
 /// Longest wait for a stream's first message.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest silence of a stream before it is opened anew: an agent that hangs looks like one that has no news.
 const SILENCE: Duration = Duration::from_mins(5);
 /// Pause after the first failure; each further one doubles it, up to the other.

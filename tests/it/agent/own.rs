@@ -39,7 +39,7 @@ async fn a_new_svid_is_shown_at_once_and_ends_no_connection() {
 }
 
 #[tokio::test]
-async fn of_several_svids_the_configured_one_is_shown() {
+async fn of_several_svids_the_configured_one_is_shown_over_tcp_too() {
     let site = Site::new(&[]).await;
     let ours = TrustDomain::new("acme.example");
     let (other, svid) = (ours.x509("/other", site.now()), ours.x509(TOLLGATE, site.now()));
@@ -48,6 +48,7 @@ async fn of_several_svids_the_configured_one_is_shown() {
     let agent = Workload::start(&several);
     beside(&site, &agent, &[]);
     let settings = std::fs::read_to_string(site.path("config/tollgate.toml")).unwrap();
+    let settings = settings.replace(&agent.socket(), &agent.tcp());
     site.write("config/tollgate.toml", &format!("{settings}spiffe_id = \"{}\"\n", svid.id));
     let app = site.start().await;
     assert_eq!(shown(&app).await, svid.certificate.to_vec());
@@ -56,32 +57,30 @@ async fn of_several_svids_the_configured_one_is_shown() {
 
 #[tokio::test]
 async fn without_an_svid_to_show_nothing_is_bound() {
-    let site = Site::of_process(&[]).await;
-    let ours = TrustDomain::new("acme.example");
-    let agent = Workload::start(&serde_json::json!({}));
-    agent.deny("no identity issued");
-    beside(&site, &agent, &[]);
-    let serve = || process::run(&["serve", "--config", site.config().to_str().unwrap()]);
+    let mut waiting = Vec::new();
     for (why, part) in [
         (Some("no identity issued"), "issues no identity"),
         (Some("not today"), "PermissionDenied"),
         (None, "does not answer"),
     ] {
-        match why {
-            Some(why) => agent.deny(why),
-            None => agent.hang(),
-        }
-        let done = serve();
+        let (site, agent) = (Site::of_process(&[]).await, Workload::start(&serde_json::json!({})));
+        why.map_or_else(|| agent.hang(), |why| agent.deny(why));
+        beside(&site, &agent, &[]);
+        let config = site.config();
+        let serve = move || process::run(&["serve", "--config", config.to_str().unwrap()]);
+        waiting.push((site, agent, part, std::thread::spawn(serve)));
+    }
+    for (site, agent, part, serving) in waiting {
+        let done = serving.join().unwrap();
         assert_eq!(done.status.code(), Some(69), "{done:?}");
         let text = String::from_utf8_lossy(&done.stderr);
         assert!(text.contains(part) && text.contains(&agent.socket()), "{text}");
-        assert!(done.stdout.is_empty(), "{done:?}");
+        assert!(done.stdout.is_empty() && !site.store().exists(), "{done:?}");
+        agent.serve(&state(&site, &TrustDomain::new("acme.example"), &[]));
+        let mut server = Server::start(&site.config(), "");
+        server.signal("TERM");
+        assert!(server.wait().success());
     }
-    assert!(!site.store().exists());
-    agent.serve(&state(&site, &ours, &[]));
-    let mut server = Server::start(&site.config(), "");
-    server.signal("TERM");
-    assert!(server.wait().success());
 }
 
 #[tokio::test]
