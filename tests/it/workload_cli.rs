@@ -172,6 +172,25 @@ async fn the_agents_svid_proves_the_runner_beside_a_ci_token() {
     app.stop().await;
 }
 
+/// A handshake proves it: the role takes it as often as it is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agents_certificate_proves_the_runner_beside_a_ci_token() {
+    let runner = "\n[runner]\nattributes = { id = \"service_account\", pool = \"namespace\" }\n";
+    let scene = Scene::new(runner).await;
+    let role = crate::harness::site::DEPLOY.replace("policies =", "runner = \"required\"\npolicies =");
+    scene.site.write("config/roles/deploy.toml", &role);
+    let url = by_tls(&scene.site);
+    let app = scene.site.start().await;
+    for _ in 0..2 {
+        let arguments = ["exec", "deploy", "--actor-token-from", "x509-svid", "--", "true"];
+        let mut command = trusted(scene.job(&arguments), &scene.site);
+        command.env("TOLLGATE_URL", &url).env("TOLLGATE_CA_FILE", scene.site.path("tls.crt"));
+        command.env("TOLLGATE_AUDIENCE", &scene.site.url);
+        run(command).await.ok();
+    }
+    app.stop().await;
+}
+
 /// The job's own token is looked for first, and an SVID shown beside it only when that is asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agents_jwt_svid_is_no_runners_proof_unless_it_is_asked_for() {
