@@ -221,8 +221,12 @@ impl Broker {
                 return self.refuse(decision, who, refusal).await;
             }
         };
-        let prove = loaded.identity.prove_runner(runner, &caller);
-        let runner = match Step::Authenticate.run(prove).await {
+        let proved = if runner.is_shown() {
+            Step::Authenticate.run(loaded.identity.prove_runner(runner, &caller)).await
+        } else {
+            Ok(None)
+        };
+        let runner = match proved {
             Ok(runner) => runner,
             Err(refusal) => {
                 let who = Refused::Identified { caller: &caller, asked, configuration };

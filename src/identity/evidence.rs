@@ -28,6 +28,13 @@ pub struct RunnerEvidence<'a> {
     pub certificate: Option<&'a PeerCertificate>,
 }
 
+impl RunnerEvidence<'_> {
+    /// Whether there is anything to verify.
+    pub const fn is_shown(self) -> bool {
+        self.actor.is_some() || self.certificate.is_some()
+    }
+}
+
 impl Evidence {
     /// What it shows of the runner. A certificate that says who asks says nothing of it.
     pub fn of_runner(&self) -> RunnerEvidence<'_> {
