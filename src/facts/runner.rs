@@ -39,7 +39,7 @@ pub(super) fn input(runner: &Runner, origins: &mut Origins) -> RunnerInput {
     for key in runner.members().keys() {
         origins.add("runner", key.as_str(), &Origin::Runner);
     }
-    let spiffe_id = spiffe_id(proof);
+    let spiffe_id = proof.spiffe_id().map(str::to_owned);
     if spiffe_id.is_some() {
         origins.add("runner", "spiffe_id", &Origin::Runner);
     }
@@ -55,12 +55,6 @@ pub(super) fn input(runner: &Runner, origins: &mut Origins) -> RunnerInput {
         tenant: proof.tenant().as_str().to_owned(),
         attributes: others(runner.members()),
     }
-}
-
-/// Of a runner that showed an SVID; no attribute of another issuer's is taken for one.
-fn spiffe_id(proof: &Caller) -> Option<String> {
-    let id = proof.attributes().get("spiffe_id").filter(|_| proof.kind() == "spiffe");
-    id.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The members that have no field of their own.

@@ -63,6 +63,10 @@ impl Caller {
     pub const fn tenant(&self) -> &TenantName {
         &self.tenant
     }
+    /// Its SPIFFE ID, if a trust domain vouches for it. No attribute of another issuer's is taken for one.
+    pub fn spiffe_id(&self) -> Option<&str> {
+        Some(self.subject()).filter(|_| self.kind() == "spiffe")
+    }
     /// How far the job's steps can be trusted.
     pub const fn trust(&self) -> Trust {
         self.trust

@@ -19,9 +19,6 @@ use crate::net::PeerCertificate;
 /// The member that every runner has.
 const ID: &str = "id";
 
-/// The kind of an identity that has a SPIFFE ID, which is then its subject.
-const SPIFFE: &str = "spiffe";
-
 /// A runner that proved itself. Only the identity module can make one.
 #[derive(Debug, Clone)]
 pub struct Runner {
@@ -95,7 +92,7 @@ impl Identity {
             return Ok(None);
         }
         let svid = X509Svid::read(peer)?;
-        let is_caller = caller.kind() == SPIFFE && caller.subject() == svid.id.to_string();
+        let is_caller = caller.spiffe_id().is_some_and(|id| id == svid.id.to_string());
         let fits = |issuer: &Issuer| if is_caller { Ok(()) } else { runners_only(issuer) };
         let shown = self.by_certificate(&svid, peer, fits).await?;
         if is_caller {
@@ -149,7 +146,7 @@ fn beside(refusal: Refusal) -> Refusal {
 
 /// True if both have one SPIFFE ID.
 fn is_one(one: &Caller, other: &Caller) -> bool {
-    one.kind() == SPIFFE && other.kind() == SPIFFE && one.subject() == other.subject()
+    one.spiffe_id().is_some_and(|id| other.spiffe_id() == Some(id))
 }
 
 fn not_for_runners() -> Refusal {

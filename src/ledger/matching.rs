@@ -92,7 +92,8 @@ const PROVED: [&str; 4] = ["issuer", "principal", "spiffe_id", "id"];
 /// What a runner that proved itself goes by, in the order of [`PROVED`].
 fn proved(runner: &Runner) -> Vec<String> {
     let proof = runner.caller();
-    vec![proof.issuer_url().to_string(), proof.principal().to_string(), runner.id().to_owned()]
+    let ids = proof.spiffe_id().into_iter().chain([runner.id()]).map(ToOwned::to_owned);
+    [proof.issuer_url().to_string(), proof.principal().to_string()].into_iter().chain(ids).collect()
 }
 
 /// All names, one per line; none if there is none.

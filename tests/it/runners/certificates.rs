@@ -6,6 +6,7 @@ use http::Method;
 use rcgen::date_time_ymd;
 use serde_json::{Value, json};
 
+use super::renewals::block;
 use super::role;
 use crate::harness::book::{leased, refused};
 use crate::harness::mesh::{Mesh, Svid, TlsApi, authority, bare_key, svid};
@@ -66,6 +67,21 @@ async fn policy_sees_a_runner_that_connects_with_its_svid() {
     assert_eq!(refused(&mesh.site, &app, &alone, "not_allowed").await.input.unwrap().get("runner"), None);
     // Alone it is nobody: this domain is one of runners.
     assert_eq!(client.deploy(None, &[]).await.code(), "runner_not_identity");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn c_15_a_block_on_a_spiffe_id_stops_the_runner_whatever_its_own_id_is() {
+    let mesh = Mesh::new(&[POLICY], FOR_RUNNERS, "").await;
+    mesh.entry(&FOR_RUNNERS.replace("id = \"spiffe_id\"", "id = \"service_account\""));
+    let app = mesh.site.start().await;
+    let client = mesh.client(Some(&mesh.svid(RUNNER)));
+    let answer = client.deploy(Some(&mesh.site.token()), &[]).await;
+    let record = leased(&mesh.site, &app, &answer).await;
+    assert_eq!(record.input.unwrap()["runner"]["id"], "runner");
+    block(&app, &format!("runner:{RUNNER}")).await;
+    assert_eq!(client.deploy(Some(&mesh.site.token()), &[]).await.code(), "blocked");
+    assert_eq!(mesh.site.rows("leases WHERE end_asked_at IS NOT NULL"), 1);
     app.stop().await;
 }
 

@@ -87,7 +87,7 @@ async fn status(fleet: &Fleet, answer: &Answer) -> Value {
     fleet.site.api().get(&path, lease["secret"].as_str()).await.ok()
 }
 
-async fn block(app: &tollgate::app::App, subject: &str) -> tollgate::domain::BlockId {
+pub(super) async fn block(app: &tollgate::app::App, subject: &str) -> tollgate::domain::BlockId {
     use tollgate::ledger::{BlocksSet, NewBlock};
     let new = NewBlock {
         tenant: None,
