@@ -215,6 +215,8 @@ pub(super) struct Decide {
 #[derive(Debug)]
 pub(super) struct Operate {
     pub(super) row: Arc<DecisionRow>,
+    /// True if it goes on with one that is on record: its proof is used up, and nothing is recorded.
+    pub(super) goes_on: bool,
     /// As [`Authorise::proof`].
     pub(super) proof: Option<(Fingerprint, i64)>,
 }
