@@ -6,6 +6,7 @@
 mod admission;
 mod caller;
 mod claim;
+mod connection;
 mod discovery;
 mod entry;
 mod error;
@@ -161,7 +162,10 @@ impl Identity {
         fits(&entry.issuer)?;
         entry.check_form(&unverified, token)?;
         let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
-        let pair = possession::pair(bound, shown)?;
+        let pair = possession::pair(bound, shown.proof)?;
+        if let Some(bound) = bound.filter(|_| pair.is_none()) {
+            self.check_key(shown.certificate, bound).await?;
+        }
         let key = entry.key(&unverified).await?;
         let fingerprint = unverified.fingerprint();
         let claims = unverified.verify(&key)?;

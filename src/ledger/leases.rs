@@ -224,7 +224,7 @@ impl Ledger {
         let matches = Fingerprint::from_bytes(stored).matches(holder.secret.expose().as_bytes());
         let row = row.filter(|_| matches).ok_or_else(unknown)?;
         // After the secret: nobody else learns that there is a lease, and that it is bound.
-        let proof = holder.prove(row.bound_to(), self.clock.now())?;
+        let proof = holder.prove(row.bound_to(), self.clock.now()).await?;
         Ok((row, proof))
     }
 
