@@ -242,7 +242,8 @@ impl Broker {
         ask: &Ask,
         runner: RunnerEvidence<'_>,
     ) -> Result<(Grant, Admitted), Refusal> {
-        let caller = match loaded.identity.recall_insecure(first.claims.clone(), first.token) {
+        let (claims, shown) = (first.claims.clone(), first.proved.svid);
+        let caller = match loaded.identity.recall_insecure(claims, first.token, shown) {
             Ok(caller) => caller,
             Err(refusal) => {
                 let who = Refused::Unidentified { source_ip: ask.source_ip };

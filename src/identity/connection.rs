@@ -4,7 +4,7 @@
 //! where a bundle vouches for it. A bare key behind a proxy, which anybody can put into a certificate, proves nothing.
 
 use super::Identity;
-use super::possession::{has_key, missing};
+use super::possession::{SvidKey, has_key, missing};
 use super::spiffe::{X509Svid, is_bare_key};
 use crate::domain::{Refusal, Thumbprint};
 use crate::net::PeerCertificate;
@@ -20,7 +20,9 @@ impl Identity {
         bound: Thumbprint,
     ) -> Result<(), Refusal> {
         let Some(peer) = peer.filter(|peer| has_key(peer, bound)) else {
-            return Err(missing("or connect with a certificate of it"));
+            return Err(missing(
+                "or connect with a certificate of it, or with an SVID of the same SPIFFE ID",
+            ));
         };
         if !peer.is_forwarded() {
             return Ok(());
@@ -29,6 +31,23 @@ impl Identity {
             return Err(missing("for a proxy passed on the certificate, and its word proves no key"));
         }
         self.vouched(peer).await.map(drop)
+    }
+
+    /// Checks that the connection with the certificate `peer` has what a lease is `bound` to. Gives the SVID that shows it, of the
+    /// SPIFFE ID that the lease is bound to; none where the lease is bound to a key.
+    ///
+    /// # Errors
+    /// `proof_missing`; `certificate_*` or `issuer_*`, of an SVID that is not believed.
+    pub(super) async fn check_holder(
+        &self,
+        peer: Option<&PeerCertificate>,
+        bound: Thumbprint,
+    ) -> Result<Option<SvidKey>, Refusal> {
+        let names = |svid: &X509Svid| SvidKey::holder(&svid.id) == bound;
+        match peer.filter(|peer| X509Svid::read(peer).is_ok_and(|svid| names(&svid))) {
+            Some(peer) => Ok(self.vouched(peer).await?.key),
+            None => self.check_key(peer, bound).await.map(|()| None),
+        }
     }
 
     /// The SVID that `peer` is, once the bundle of its trust domain in force vouches for it.

@@ -125,7 +125,7 @@ pub(super) struct Lease {
     pub(super) issued_at: i64,
     pub(super) dies_at: Timestamp,
     pub(super) revocable: bool,
-    /// The key that it is bound to.
+    /// The key, or the SPIFFE ID, that it is bound to.
     pub(super) bound_to: Option<Thumbprint>,
     /// Of the client's key, so that a retry finds this lease.
     pub(super) idempotency: Option<Fingerprint>,

@@ -68,7 +68,7 @@ pub(super) fn pair(
     }
 }
 
-/// The refusal of what is bound to a key that nothing proves; `more` ends the sentence.
+/// The refusal of what is bound to something that nothing proves; `more` ends the sentence.
 pub(super) fn missing(more: &str) -> Refusal {
     let message = format!("it is bound to a key: send a proof of that key in the header DPoP, {more}");
     Refusal::new(Code::ProofMissing, message)
@@ -105,24 +105,33 @@ impl<'a> Holder<'a> {
         Self { identity: Some(identity), ..self }
     }
 
-    /// That whoever shows the secret has the key that its lease is bound to.
+    /// That whoever shows the secret has what its lease is bound to.
     ///
     /// # Errors
     /// `proof_missing`, `proof_invalid`; `certificate_*` or `issuer_*`, of an SVID that is not believed.
-    pub async fn prove(
-        &self,
-        bound: Option<Thumbprint>,
-        now: Timestamp,
-    ) -> Result<Option<UsedProof>, Refusal> {
-        let Some((key, proof)) = pair(bound, self.proof)? else {
-            if let Some(bound) = bound {
-                let identity = self.identity.ok_or_else(|| missing("for nothing else proves it here"))?;
-                identity.check_key(self.certificate, bound).await?;
+    pub async fn prove(&self, bound: Option<Thumbprint>, now: Timestamp) -> Result<Proved, Refusal> {
+        match (pair(bound, self.proof)?, bound) {
+            (Some((key, proof)), _) => {
+                let proof = proof.check(key, self.secret.expose(), now)?;
+                Ok(Proved { proof: Some(proof), svid: None })
             }
-            return Ok(None);
-        };
-        Ok(Some(proof.check(key, self.secret.expose(), now)?))
+            (None, Some(bound)) => {
+                let identity = self.identity.ok_or_else(|| missing("for nothing else proves it here"))?;
+                let svid = identity.check_holder(self.certificate, bound).await?;
+                Ok(Proved { proof: None, svid })
+            }
+            (None, None) => Ok(Proved::default()),
+        }
     }
+}
+
+/// What proved that the holder of a lease has what it is bound to; nothing of a lease that is bound to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Proved {
+    /// The proof of its key.
+    pub proof: Option<UsedProof>,
+    /// The SVID of the connection, of the SPIFFE ID that the lease is bound to.
+    pub svid: Option<SvidKey>,
 }
 
 impl<'a> From<&'a LeaseSecret> for Holder<'a> {
