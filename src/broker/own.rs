@@ -131,6 +131,8 @@ impl Broker {
         id: LeaseId,
         holder: impl Into<Holder<'_>>,
     ) -> Result<LeaseView, Refusal> {
+        let loaded = self.loaded();
+        let holder = holder.into().believed_by(&loaded.identity);
         let status = self.ledger.lease_status(id, holder).await?;
         self.limiter.lease(id)?;
         Ok(self.view(status))
@@ -153,7 +155,9 @@ impl Broker {
     }
 
     async fn end(&self, id: LeaseId, held: &Held) -> Result<LeaseStatus, Refusal> {
-        match self.ledger.begin_end(id, held).await? {
+        let loaded = self.loaded();
+        let holder = Holder::from(held).believed_by(&loaded.identity);
+        match self.ledger.begin_end(id, holder).await? {
             Ending::Settled(status) | Ending::Busy(status) => return Ok(status),
             Ending::ToEnd(to_end, claim) => {
                 // Marked it is; who asks again and again makes the target hear of it no more often than this.

@@ -92,9 +92,10 @@ impl Broker {
         holder: impl Into<Holder<'_>>,
         wish: Wish,
     ) -> Result<Renewed, NotRenewed> {
+        let loaded = self.loaded();
+        let holder = holder.into().believed_by(&loaded.identity);
         let first = self.ledger.renewable(id, holder).await?;
         self.limiter.lease(id)?;
-        let loaded = self.loaded();
         let ask = self.ask_again(&loaded, &first, &wish)?;
         let decision = new_decision(&self.clock, random_bytes()).map_err(NotRenewed::Denied)?;
         let broker = Arc::clone(self);
@@ -126,6 +127,8 @@ impl Broker {
     /// # Errors
     /// `lease_unknown`, `proof_*`, `lease_ended`, `rate_limited`, `store_unavailable`.
     pub async fn beat_lease(&self, id: LeaseId, holder: impl Into<Holder<'_>>) -> Result<LeaseView, Refusal> {
+        let loaded = self.loaded();
+        let holder = holder.into().believed_by(&loaded.identity);
         let status = self.ledger.beat(id, holder).await?;
         // It was heard: whoever beats too often loses no lease by it.
         self.limiter.lease(id)?;
@@ -239,7 +242,8 @@ impl Broker {
         ask: &Ask,
         runner: RunnerEvidence<'_>,
     ) -> Result<(Grant, Admitted), Refusal> {
-        let caller = match loaded.identity.recall_insecure(first.claims.clone(), first.token) {
+        let (claims, shown) = (first.claims.clone(), first.proved.svid);
+        let caller = match loaded.identity.recall_insecure(claims, first.token, shown) {
             Ok(caller) => caller,
             Err(refusal) => {
                 let who = Refused::Unidentified { source_ip: ask.source_ip };

@@ -1,4 +1,4 @@
-//! The name of a public key that a token is bound to, or of a certificate.
+//! The name of a public key that a token is bound to, of a certificate, or of whom certificates name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// A SHA-256 thumbprint: of a JWK (RFC 7638, section 3), which tells one public key from every other, or of a certificate
-/// (RFC 8705, section 3.1).
+/// (RFC 8705, section 3.1). In its place, a lease may have the hash of a SPIFFE ID, which is never equal to either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thumbprint([u8; 32]);
 

@@ -113,7 +113,7 @@ impl Facts {
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }
-    /// What is given is bound to: the key that the caller's token names, or that of its certificate if the role wants one.
+    /// What is given is bound to: the key that the caller's token names, or its certificate if the role wants that.
     pub fn binding(&self) -> Option<Binding> {
         self.caller.binding(self.role.possession_required)
     }

@@ -167,7 +167,12 @@ pub(crate) fn operation_facts(
 }
 
 /// Facts for setting a block by an identity whose token is bound to `key`, which the proof `id` has proved at `now`.
-pub(crate) fn bound_operation(key: &JobKey, id: &str, now: Timestamp) -> OperationFacts {
-    let facts = operation_facts("token", now, Operation::Block, Tenants::One("default".parse().unwrap()));
+pub(crate) fn bound_operation(
+    key: &JobKey,
+    id: &str,
+    now: Timestamp,
+    operation: Operation,
+) -> OperationFacts {
+    let facts = operation_facts("token", now, operation, Tenants::One("default".parse().unwrap()));
     OperationFacts { caller: bound(facts.caller, key, id, now), ..facts }
 }

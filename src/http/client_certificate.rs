@@ -1,4 +1,5 @@
-//! The certificate of a client as a proxy passes it on. Believed by nobody yet: its chain is verified like any other.
+//! The certificate of a client as a proxy passes it on. Believed by nobody yet: its chain is verified like any other, and a key
+//! that no authority vouches for proves nothing.
 //!
 //! Of Envoy's header, `Cert` and `Chain` are read. What the proxy concluded from them (`URI`, `Subject`, `Hash`) is nobody's
 //! certificate, and alone is refused.
@@ -71,7 +72,7 @@ pub(super) fn read(
         CertificateHeader::Xfcc => envoy(headers)?,
         CertificateHeader::Rfc9440 => rfc9440(headers)?,
     };
-    Ok(PeerCertificate::new(&chain, protocol))
+    Ok(PeerCertificate::forwarded(&chain, protocol))
 }
 
 type Chain = Vec<CertificateDer<'static>>;

@@ -10,6 +10,7 @@ pub struct Peer {
     /// Its address: the client's, or that of the proxy before us.
     pub address: SocketAddr,
     /// The certificate that it proved possession of; none without TLS client authentication. The handshake verified it for
-    /// some authority of the listener, or, where SVIDs are identities, for none: whoever believes it verifies it.
+    /// some authority of the listener, or, where SVIDs are identities, for none: whoever believes it verifies it. Behind a
+    /// proxy it is the one that the proxy passes on, and says so.
     pub certificate: Option<PeerCertificate>,
 }

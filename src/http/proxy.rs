@@ -2,7 +2,7 @@
 //!
 //! Nothing of a header is read before the proxy has proved who it is, and no other listener reads it at all: there, whoever
 //! sends one says nothing by it. What the proxy passes on is verified like what a client shows itself, by whoever is asked
-//! to believe it.
+//! to believe it; that the client has its key is the proxy's word, so that a key which nothing vouches for counts for nothing.
 
 use std::sync::Arc;
 

@@ -59,13 +59,19 @@ pub(super) fn refused(detail: &str) -> Refusal {
     Refusal::new(Code::AlertRefused, message).with_detail(detail)
 }
 
-/// The certificate is verified here, not only in the handshake: for this webhook's authorities, at this time.
+/// The certificate is verified here, not only in the handshake: for this webhook's authorities, at this time. One that a proxy
+/// passes on is none: it is no secret, and that its key was proved would be the word of whoever wrote the header.
 fn is_allowed(
     clients: &AllowedClients,
     peer: Option<&PeerCertificate>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let peer = peer.ok_or_else(|| refused("no client certificate was shown"))?;
+    if peer.is_forwarded() {
+        return Err(refused(
+            "a proxy passed on the client certificate, and the webhook wants it on the connection",
+        ));
+    }
     let names = clients.authorities.names(peer, now);
     let names = names.map_err(|error| refused(&format!("the client certificate: {error}")))?;
     if names.iter().any(|name| clients.names.contains(name)) {
@@ -141,6 +147,7 @@ fn digit(character: u8) -> Option<u8> {
 mod tests {
     use super::*;
     use crate::domain::BlockKind;
+    use crate::net::ClientAuthorities;
     use std::fmt::Write;
 
     const NOW: i64 = 1_800_000_000;
@@ -242,5 +249,22 @@ mod tests {
         for wrong in ["", "0123456789abcdef0123456789abcde", "0123456789abcdef0123456789abcdef0"] {
             assert_eq!(verify(wrong).unwrap_err().code, Code::AlertRefused, "{wrong}");
         }
+    }
+
+    #[test]
+    fn i_21_a_certificate_that_a_proxy_passes_on_sends_no_alert() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["siem.example".to_owned()]).unwrap();
+        let chain = [params.self_signed(&key).unwrap().der().clone()];
+        let (authorities, _) = ClientAuthorities::from_der(chain.iter().cloned());
+        let names = ["dns:siem.example".parse().unwrap()].into();
+        let clients = AllowedClients { authorities: authorities.unwrap(), names };
+        let now = Timestamp::from_second(NOW).unwrap();
+        let tls = rustls::ProtocolVersion::TLSv1_3;
+        is_allowed(&clients, PeerCertificate::new(&chain, tls).as_ref(), now).unwrap();
+        let refused =
+            is_allowed(&clients, PeerCertificate::forwarded(&chain, tls).as_ref(), now).unwrap_err();
+        assert_eq!(refused.code, Code::AlertRefused);
+        assert!(refused.detail.unwrap().contains("a proxy passed on"));
     }
 }

@@ -96,12 +96,12 @@ impl Caller {
         self.bound
     }
     /// True if what says who it is would be of no use without a key, which was proved: that of its token, or of its
-    /// certificate.
+    /// certificate. One that is recalled for a lease has that of the certificate only if the lease is bound to it.
     pub const fn has_key(&self) -> bool {
         self.bound.is_some() || self.svid.is_some()
     }
-    /// What it is given is bound to: the key that its token names; or, where `wanted`, that of its certificate. An SVID's key
-    /// changes within the hour, and takes with it what is bound to it, so that this is done for nobody who does not want it.
+    /// What it is given is bound to: the key that its token names; or, where `wanted`, its certificate. An SVID is another one
+    /// within the hour, and a signed token does not outlive the one that it names, so that nobody gets this unasked.
     pub fn binding(&self, wanted: bool) -> Option<Binding> {
         let svid = || self.svid.filter(|_| wanted).map(Binding::Svid);
         self.bound.map(Binding::Key).or_else(svid)

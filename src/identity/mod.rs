@@ -6,6 +6,7 @@
 mod admission;
 mod caller;
 mod claim;
+mod connection;
 mod discovery;
 mod entry;
 mod error;
@@ -42,7 +43,7 @@ pub use error::{IdentityError, InlineKeysError};
 pub use event::{Revoked, SecurityEvent};
 pub use evidence::{Evidence, RunnerEvidence};
 pub use possession::{
-    ALGORITHMS, BINDING, Binding, Held, Holder, Proof, SvidKey, UsedProof, thumbprint,
+    ALGORITHMS, BINDING, Binding, Held, Holder, Proof, Proved, SvidKey, UsedProof, thumbprint,
     thumbprint_of_certificate,
 };
 pub use runner::Runner;
@@ -161,7 +162,10 @@ impl Identity {
         fits(&entry.issuer)?;
         entry.check_form(&unverified, token)?;
         let bound = entry.bound_to(&unverified.audiences_insecure()?)?;
-        let pair = possession::pair(bound, shown)?;
+        let pair = possession::pair(bound, shown.proof)?;
+        if let Some(bound) = bound.filter(|_| pair.is_none()) {
+            self.check_key(shown.certificate, bound).await?;
+        }
         let key = entry.key(&unverified).await?;
         let fingerprint = unverified.fingerprint();
         let claims = unverified.verify(&key)?;
@@ -192,19 +196,25 @@ impl Identity {
     }
 
     /// The identity that the verified `claims` of an earlier exchange are today: read and admitted by the configuration
-    /// in force, which may know its issuer no more. Nobody is asked, and the token's times are not looked at again.
+    /// in force, which may know its issuer no more. Nobody is asked, and the token's times are not looked at again. A certificate
+    /// counts as a key only if it is `shown` now: the SVID by which its holder proved what the lease is bound to.
     ///
     /// Verifies no signature: `claims` come from a decision's record that is proved to be unchanged, never from a caller.
     ///
     /// # Errors
     /// `issuer_unknown`, `token_audience_refused`, `possession_required`, `token_claim_invalid`, `identity_not_admitted`,
     /// `runner_not_identity`.
-    pub fn recall_insecure(&self, claims: Map<String, Value>, token: Fingerprint) -> Result<Caller, Refusal> {
+    pub fn recall_insecure(
+        &self,
+        claims: Map<String, Value>,
+        token: Fingerprint,
+        shown: Option<SvidKey>,
+    ) -> Result<Caller, Refusal> {
         let entry = self.entries.select_recorded(&claims)?;
         runner::identities_only(&entry.issuer)?;
         // A certificate has no audience, and needs no other key than its own.
         let named = claims.contains_key("aud").then(|| token::audiences(&claims)).transpose()?;
-        let svid = named.is_none().then(|| SvidKey::recorded(&claims)).flatten();
+        let svid = shown.filter(|_| named.is_none());
         let bound = named.map_or(Ok(None), |audiences| entry.bound_to(&audiences))?;
         let times = times::recall(&claims, &entry.issuer)?;
         let caller = Self::admit(entry, claims, times, token, entry.issuer.replay)?;

@@ -95,6 +95,7 @@ stores! {
     a_renewal_needs_the_record_that_it_rests_on
     i_22_a_proof_serves_once_and_uses_up_no_token
     i_22_a_proof_permits_one_operation
+    i_22_a_proof_reads_one_page
     i_22_a_bound_leases_secret_is_of_no_use_without_its_key
     s_11_a_lease_that_was_unbound_or_bound_behind_the_ledgers_back_is_found
     s_11_what_is_old_proven_and_over_is_pruned_under_a_seal_and_the_rest_verifies

@@ -125,7 +125,7 @@ pub(super) struct Lease {
     pub(super) issued_at: i64,
     pub(super) dies_at: Timestamp,
     pub(super) revocable: bool,
-    /// The key that it is bound to.
+    /// The key, or the SPIFFE ID, that it is bound to.
     pub(super) bound_to: Option<Thumbprint>,
     /// Of the client's key, so that a retry finds this lease.
     pub(super) idempotency: Option<Fingerprint>,
@@ -215,6 +215,8 @@ pub(super) struct Decide {
 #[derive(Debug)]
 pub(super) struct Operate {
     pub(super) row: Arc<DecisionRow>,
+    /// True if it goes on with one that is on record: its proof is used up, and nothing is recorded.
+    pub(super) goes_on: bool,
     /// As [`Authorise::proof`].
     pub(super) proof: Option<(Fingerprint, i64)>,
 }

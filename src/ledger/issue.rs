@@ -126,7 +126,7 @@ impl Ledger {
                 Revocability::Now => true,
                 Revocability::DiesAtExpiry => false,
             },
-            bound_to: grant.facts().binding().map(Binding::key),
+            bound_to: grant.facts().binding().map(Binding::of_lease),
             idempotency: idempotency(grant).map(|idempotency| idempotency.key),
             heartbeat: grant.facts().role().lease.heartbeat.map(millis),
         };

@@ -10,7 +10,7 @@ use super::intent::{AskEnd, Asked};
 use super::rows::{LeaseRow, UnleasedRow};
 use super::{Claim, Ledger, LedgerError, Permitted, Record};
 use crate::domain::{Code, DecisionId, Handle, LeaseId, Refusal, Revocability};
-use crate::identity::{Holder, UsedProof};
+use crate::identity::{Holder, Proved};
 use crate::secret::Fingerprint;
 
 /// State of a lease, for the one who holds its secret.
@@ -212,20 +212,20 @@ impl Ledger {
         self.store.reader().live_leases(now).await
     }
 
-    /// The lease with this id and secret, if whoever shows them has the key that it is bound to; with the proof of that.
+    /// The lease with this id and secret, if whoever shows them has what it is bound to; with the proof of that.
     pub(super) async fn lease_of(
         &self,
         id: LeaseId,
         holder: Holder<'_>,
-    ) -> Result<(LeaseRow, Option<UsedProof>), Refusal> {
+    ) -> Result<(LeaseRow, Proved), Refusal> {
         let row = self.stored_lease(id).await?;
         // A lease that does not exist has a secret too, which nobody knows: both answers take the same path.
         let stored = row.as_ref().map_or([0; 32], |row| row.secret);
         let matches = Fingerprint::from_bytes(stored).matches(holder.secret.expose().as_bytes());
         let row = row.filter(|_| matches).ok_or_else(unknown)?;
         // After the secret: nobody else learns that there is a lease, and that it is bound.
-        let proof = holder.prove(row.bound_to(), self.clock.now())?;
-        Ok((row, proof))
+        let proved = holder.prove(row.bound_to(), self.clock.now()).await?;
+        Ok((row, proved))
     }
 
     async fn stored_lease(&self, id: LeaseId) -> Result<Option<LeaseRow>, Refusal> {

@@ -122,7 +122,7 @@ impl Ledger {
         let one_reading = i64::try_from(ONE_READING.as_millis()).unwrap_or(i64::MAX);
         if let Some(Cursor { place, recorded_at }) = cursor {
             if now.saturating_sub(recorded_at) < one_reading {
-                let permitted = Permitted { permit };
+                let permitted = self.go_on(permit).await?;
                 return Ok(Reading { permitted, context, place: Some(place), recorded_at });
             }
             let permitted = self.note_permit(permit).await?;

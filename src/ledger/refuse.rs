@@ -26,9 +26,21 @@ impl Ledger {
     /// # Errors
     /// With the permit: `proof_replayed`, `store_unavailable`.
     pub async fn note_permit(&self, permit: Permit) -> Result<Permitted, (Permit, Refusal)> {
+        self.operate(permit, false).await
+    }
+
+    /// Takes the permit of a reading's next page: the reading is on record, and the page's proof serves once like any other.
+    pub(super) async fn go_on(&self, permit: Permit) -> Result<Permitted, (Permit, Refusal)> {
+        if permit.caller().proof().is_none() {
+            return Ok(Permitted { permit });
+        }
+        self.operate(permit, true).await
+    }
+
+    async fn operate(&self, permit: Permit, goes_on: bool) -> Result<Permitted, (Permit, Refusal)> {
         let row = Arc::new(DecisionRow::of_permit(&permit));
         let proof = permit.caller().proof().map(used_proof);
-        match self.store.run(Operate { row, proof }).await {
+        match self.store.run(Operate { row, goes_on, proof }).await {
             Ok(true) => Ok(Permitted { permit }),
             Ok(false) => Err((permit, proof_replayed())),
             Err(why) => Err((permit, why.refusal())),

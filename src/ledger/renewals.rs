@@ -17,7 +17,7 @@ use super::{
     Authorised, AuthorisedRenewal, Claim, Counted, DecisionRecord, Ledger, Planned, Renewed, Unavailable,
 };
 use crate::domain::{Code, DecisionId, FactKey, Handle, LeaseId, Prolonged, Refusal, Scalar, ScopeName};
-use crate::identity::{Holder, Runner, UsedProof};
+use crate::identity::{Holder, Proved, Runner};
 use crate::secret::Fingerprint;
 
 /// A lease that goes on, with what its first decision rested on.
@@ -45,8 +45,8 @@ pub struct Renewable {
     pub scopes: BTreeSet<ScopeName>,
     /// What the caller declared.
     pub declared: BTreeMap<FactKey, Scalar>,
-    /// The proof by the key that the lease is bound to, which serves for one renewal.
-    pub proof: Option<UsedProof>,
+    /// What proved the key, or the SPIFFE ID, that the lease is bound to. A proof serves for one renewal.
+    pub proved: Proved,
 }
 
 /// The runner of a recorded decision.
@@ -76,7 +76,7 @@ impl Ledger {
     /// `lease_unknown`; `proof_*`; `lease_ended`; `lease_not_renewable` if its first decision cannot be read back, or was changed;
     /// `store_unavailable`.
     pub async fn renewable(&self, id: LeaseId, holder: impl Into<Holder<'_>>) -> Result<Renewable, Refusal> {
-        let (row, proof) = self.lease_of(id, holder.into()).await?;
+        let (row, proved) = self.lease_of(id, holder.into()).await?;
         if row.is_over(self.clock.now().as_millisecond()) {
             return Err(Refusal::new(Code::LeaseEnded, "the lease is over"));
         }
@@ -113,7 +113,7 @@ impl Ledger {
             runner,
             scopes,
             declared,
-            proof,
+            proved,
         })
     }
 
@@ -137,7 +137,7 @@ impl Ledger {
                 return Err((planned, refusal.with_detail(error.to_string())));
             }
         };
-        intent.proof = first.proof.map(used_proof);
+        intent.proof = first.proved.proof.map(used_proof);
         let auth: Authorised = self.record_authorisation(planned, intent).await?;
         Ok(AuthorisedRenewal { auth, lease, first: first.decision })
     }

@@ -37,7 +37,7 @@ pub(super) struct LeaseRow {
 }
 
 impl LeaseRow {
-    /// The key that its secret is of no use without.
+    /// The key, or the SPIFFE ID, that its secret is of no use without.
     pub(super) fn bound_to(&self) -> Option<Thumbprint> {
         self.bound_to.map(Thumbprint::from_bytes)
     }

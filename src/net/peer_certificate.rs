@@ -24,12 +24,13 @@ use crate::causes;
 /// Longest name that is compared, bytes: that of a SPIFFE ID (SPIFFE-ID, section 2.3).
 const MAX_NAME: usize = 2048;
 
-/// The certificate chain that the other end of a connection proved possession of.
+/// The certificate chain of a client: of the other end of a connection, or of whom a proxy there speaks for.
 #[derive(Debug, Clone)]
 pub struct PeerCertificate {
     leaf: CertificateDer<'static>,
     intermediates: Arc<[CertificateDer<'static>]>,
     protocol: ProtocolVersion,
+    forwarded: bool,
 }
 
 impl PeerCertificate {
@@ -37,7 +38,18 @@ impl PeerCertificate {
     pub fn new(chain: &[CertificateDer<'_>], protocol: ProtocolVersion) -> Option<Self> {
         let (leaf, intermediates) = chain.split_first()?;
         let own = |certificate: &CertificateDer<'_>| certificate.clone().into_owned();
-        Some(Self { leaf: own(leaf), intermediates: intermediates.iter().map(own).collect(), protocol })
+        let intermediates = intermediates.iter().map(own).collect();
+        Some(Self { leaf: own(leaf), intermediates, protocol, forwarded: false })
+    }
+
+    /// The chain that a proxy passes on, which speaks `protocol` to us: that its client has the key is the proxy's word.
+    pub fn forwarded(chain: &[CertificateDer<'_>], protocol: ProtocolVersion) -> Option<Self> {
+        Some(Self { forwarded: true, ..Self::new(chain, protocol)? })
+    }
+
+    /// True if a proxy made the handshake with the client, and not we.
+    pub const fn is_forwarded(&self) -> bool {
+        self.forwarded
     }
 
     /// The certificate of the other end itself, DER.

@@ -153,6 +153,35 @@ async fn i_21_what_a_proxy_passes_on_is_verified_again() {
     app.stop().await;
 }
 
+/// What a client's own header could say, if the proxy passed it through: any public key, in a certificate that anybody makes.
+#[tokio::test]
+async fn i_21_a_key_that_nothing_but_a_proxy_vouches_for_proves_nothing() {
+    let (mesh, app) = scene().await;
+    let proxy = mesh.through(&app, Some(&mesh.svid(PROXY)));
+    let key = bare_key();
+    let bound = key.token(&mesh.site);
+    let actor = mesh.jwt_svid(WORKLOAD);
+    let actor = ("tollgate-actor-token", actor.as_str());
+    let forged = envoy(&key);
+    let stolen = proxy.deploy(Some(&bound), &[actor, (XFCC, &forged)]).await;
+    assert_eq!(stolen.code(), "proof_missing");
+    assert!(stolen.text.contains("a proxy passed on the certificate"), "{}", stolen.text);
+    assert_eq!(mesh.site.rows("authorisations"), 0);
+
+    let client = mesh.client(Some(&key));
+    let granted = client.deploy(Some(&bound), &[actor]).await.ok();
+    let path = format!("/v1/leases/{}", granted["lease"]["id"].as_str().unwrap());
+    let secret = granted["lease"]["secret"].as_str();
+    assert_eq!(proxy.get(&path, secret, &[(XFCC, &forged)]).await.code(), "proof_missing");
+    assert_eq!(client.get(&path, secret, &[]).await.status, 200);
+
+    // Nor does a name help that no bundle vouches for; one that it vouches for does.
+    let named = svid(&authority(), &[WORKLOAD], |_| {});
+    let bound = named.token(&mesh.site);
+    assert_eq!(proxy.deploy(Some(&bound), &[(XFCC, &envoy(&named))]).await.code(), "certificate_untrusted");
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn i_23_a_proxy_is_verified_for_each_request_of_a_connection_that_stays() {
     let (mesh, app) = scene().await;

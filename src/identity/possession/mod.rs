@@ -19,6 +19,7 @@ pub use key::{thumbprint, thumbprint_of_certificate};
 pub use proof::{Proof, UsedProof};
 
 use crate::domain::{Code, Refusal, Thumbprint};
+use crate::identity::Identity;
 use crate::net::PeerCertificate;
 use crate::secret::LeaseSecret;
 
@@ -38,7 +39,7 @@ pub(super) fn key_named<'a>(audience: &'a str, ours: &str) -> Option<&'a str> {
 pub(super) struct Shown<'a> {
     /// A DPoP proof.
     pub proof: Option<&'a Proof>,
-    /// The certificate of the connection, whose key the handshake has proved.
+    /// The certificate of the connection.
     pub certificate: Option<&'a PeerCertificate>,
 }
 
@@ -47,31 +48,30 @@ pub(super) fn has_key(certificate: &PeerCertificate, bound: Thumbprint) -> bool 
     thumbprint_of_certificate(certificate.leaf()) == Some(bound)
 }
 
-/// The key that something is bound to with the proof of it, which is yet to be checked; none if there is nothing to check: it
-/// is bound to none and none is shown, or the connection has the key.
+/// The key that something is bound to with the proof of it, which is yet to be checked; none if no proof came, so that the
+/// connection has to show what it is bound to, if anything.
 ///
 /// # Errors
-/// `proof_missing`, `proof_invalid`.
+/// `proof_invalid`.
 pub(super) fn pair(
     bound: Option<Thumbprint>,
-    shown: Shown<'_>,
+    proof: Option<&Proof>,
 ) -> Result<Option<(Thumbprint, &Proof)>, Refusal> {
-    match (bound, shown.proof) {
-        (None, None) => Ok(None),
+    match (bound, proof) {
+        (_, None) => Ok(None),
         (Some(key), Some(proof)) => Ok(Some((key, proof))),
-        (Some(key), None) if shown.certificate.is_some_and(|certificate| has_key(certificate, key)) => {
-            Ok(None)
-        }
-        (Some(_), None) => Err(Refusal::new(
-            Code::ProofMissing,
-            "it is bound to a key: send a proof of that key in the header DPoP, or connect with a certificate of it",
-        )),
         (None, Some(_)) => {
             let message =
                 "a DPoP proof came, but what it came with is bound to no key: anybody who has it can use it";
             Err(Refusal::new(Code::ProofInvalid, message))
         }
     }
+}
+
+/// The refusal of what is bound to something that nothing proves; `more` ends the sentence.
+pub(super) fn missing(more: &str) -> Refusal {
+    let message = format!("it is bound to a key: send a proof of that key in the header DPoP, {more}");
+    Refusal::new(Code::ProofMissing, message)
 }
 
 /// What a request shows to look after a lease.
@@ -86,7 +86,7 @@ pub struct Held {
 }
 
 /// The same, borrowed: a secret alone, or with what proves its key.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Holder<'a> {
     /// The secret.
     pub secret: &'a LeaseSecret,
@@ -94,27 +94,55 @@ pub struct Holder<'a> {
     pub proof: Option<&'a Proof>,
     /// The certificate of the connection.
     pub certificate: Option<&'a PeerCertificate>,
+    /// Who tells what the certificate proves; without it, it proves nothing.
+    pub identity: Option<&'a Identity>,
 }
 
-impl Holder<'_> {
-    /// That whoever shows the secret has the key that its lease is bound to.
+impl<'a> Holder<'a> {
+    /// The same, whose certificate counts as far as `identity` believes it.
+    #[must_use]
+    pub fn believed_by(self, identity: &'a Identity) -> Self {
+        Self { identity: Some(identity), ..self }
+    }
+
+    /// That whoever shows the secret has what its lease is bound to.
     ///
     /// # Errors
-    /// `proof_missing`, `proof_invalid`.
-    pub fn prove(&self, bound: Option<Thumbprint>, now: Timestamp) -> Result<Option<UsedProof>, Refusal> {
-        let pair = pair(bound, Shown { proof: self.proof, certificate: self.certificate })?;
-        Ok(pair.map(|(key, proof)| proof.check(key, self.secret.expose(), now)).transpose()?)
+    /// `proof_missing`, `proof_invalid`; `certificate_*` or `issuer_*`, of an SVID that is not believed.
+    pub async fn prove(&self, bound: Option<Thumbprint>, now: Timestamp) -> Result<Proved, Refusal> {
+        match (pair(bound, self.proof)?, bound) {
+            (Some((key, proof)), _) => {
+                let proof = proof.check(key, self.secret.expose(), now)?;
+                Ok(Proved { proof: Some(proof), svid: None })
+            }
+            (None, Some(bound)) => {
+                let identity = self.identity.ok_or_else(|| missing("for nothing else proves it here"))?;
+                let svid = identity.check_holder(self.certificate, bound).await?;
+                Ok(Proved { proof: None, svid })
+            }
+            (None, None) => Ok(Proved::default()),
+        }
     }
+}
+
+/// What proved that the holder of a lease has what it is bound to; nothing of a lease that is bound to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Proved {
+    /// The proof of its key.
+    pub proof: Option<UsedProof>,
+    /// The SVID of the connection, of the SPIFFE ID that the lease is bound to.
+    pub svid: Option<SvidKey>,
 }
 
 impl<'a> From<&'a LeaseSecret> for Holder<'a> {
     fn from(secret: &'a LeaseSecret) -> Self {
-        Self { secret, proof: None, certificate: None }
+        Self { secret, proof: None, certificate: None, identity: None }
     }
 }
 
 impl<'a> From<&'a Held> for Holder<'a> {
     fn from(held: &'a Held) -> Self {
-        Self { secret: &held.secret, proof: held.proof.as_ref(), certificate: held.certificate.as_ref() }
+        let (proof, certificate) = (held.proof.as_ref(), held.certificate.as_ref());
+        Self { secret: &held.secret, proof, certificate, identity: None }
     }
 }

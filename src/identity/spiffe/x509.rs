@@ -76,7 +76,7 @@ impl X509Svid {
             return Err(SvidError::Id("it can be read in two ways"));
         }
         let (not_before, not_after) = times(leaf.validity()).ok_or(SvidError::Validity)?;
-        let key = SvidKey::of(peer.leaf());
+        let key = SvidKey::of(peer.leaf(), &id);
         Ok(Self { id, key, serial: leaf.raw_serial_as_string(), not_before, not_after })
     }
 

@@ -113,12 +113,15 @@ async fn what_is_recorded_of_either_is_the_same_identity_later() {
     let token = scene.identity.authenticate(&scene.signer.token(&svid_claims()).into()).await.unwrap();
     let certificate = scene.shown(&[leaf(&scene.authority, |_| {})]).await.unwrap();
     for caller in [token, certificate] {
-        let again = scene.identity.recall_insecure(caller.claims().as_ref().clone(), caller.token()).unwrap();
+        let again =
+            scene.identity.recall_insecure(caller.claims().as_ref().clone(), caller.token(), None).unwrap();
         assert_eq!(again.principal(), caller.principal());
+        assert!(!again.has_key(), "nothing shows a key now");
         assert_eq!(again.attributes(), caller.attributes());
         assert_eq!((again.issued_at(), again.expires_at()), (caller.issued_at(), caller.expires_at()));
         let nobody = identity(Vec::new(), &scene.memory, &scene.clock);
-        let refused = nobody.recall_insecure(caller.claims().as_ref().clone(), caller.token()).unwrap_err();
+        let refused =
+            nobody.recall_insecure(caller.claims().as_ref().clone(), caller.token(), None).unwrap_err();
         assert_eq!(refused.code, Code::IssuerUnknown);
     }
 }
@@ -134,7 +137,8 @@ async fn i_22_a_domain_of_runners_alone_is_nobody_by_either_svid_and_proves_them
     assert_eq!(scene.token(json!({})).await.unwrap_err(), Code::RunnerNotIdentity);
     assert_eq!(scene.shown(&chain).await.unwrap_err(), Code::RunnerNotIdentity);
     let job = scene.reloaded().authenticate(&peer(&chain).into()).await.unwrap();
-    let refused = scene.identity.recall_insecure(job.claims().as_ref().clone(), job.token()).unwrap_err();
+    let refused =
+        scene.identity.recall_insecure(job.claims().as_ref().clone(), job.token(), None).unwrap_err();
     assert_eq!(refused.code, Code::RunnerNotIdentity);
 
     let actor = |changes: Value| scene.signer.token(&changed(svid_claims(), &changes)).into();

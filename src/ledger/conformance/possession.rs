@@ -1,13 +1,14 @@
 //! What is bound to a key: a proof serves once, and a lease's secret is of no use without the key.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::Code;
+use crate::domain::{Code, Operation, OperationAsk};
 use crate::facts::testing::bound_operation;
 use crate::identity::Holder;
 use crate::identity::testing::JobKey;
-use crate::ledger::Leased;
 use crate::ledger::testing::Bench;
+use crate::ledger::{Leased, Search};
 use crate::policy::testing::permit;
 
 pub(super) async fn i_22_a_proof_serves_once_and_uses_up_no_token(bench: Bench) {
@@ -26,7 +27,8 @@ pub(super) async fn i_22_a_proof_serves_once_and_uses_up_no_token(bench: Bench) 
 
 pub(super) async fn i_22_a_proof_permits_one_operation(bench: Bench) {
     let key = JobKey::new();
-    let permit = |bench: &Bench, id: &str| permit(bound_operation(&key, id, bench.clock.now()));
+    let permit =
+        |bench: &Bench, id: &str| permit(bound_operation(&key, id, bench.clock.now(), Operation::Block));
     bench.ledger.note_permit(permit(&bench, "first")).await.unwrap();
     let bench = bench.restart();
     let (again, refusal) = bench.ledger.note_permit(permit(&bench, "first")).await.unwrap_err();
@@ -39,6 +41,36 @@ pub(super) async fn i_22_a_proof_permits_one_operation(bench: Bench) {
     let (_, refusal) = bench.ledger.note_permit(permit(&bench, "second")).await.unwrap_err();
     assert_eq!(refusal.code, Code::ProofReplayed);
     bench.ledger.note_permit(permit(&bench, "third")).await.unwrap();
+}
+
+pub(super) async fn i_22_a_proof_reads_one_page(bench: Bench) {
+    let key = JobKey::new();
+    for token in ["a", "b", "c"] {
+        super::leased(&bench, token, None).await;
+    }
+    let ask = OperationAsk {
+        operation: Operation::LeaseList,
+        tenant: None,
+        filter: BTreeMap::new(),
+        source_ip: None,
+    };
+    let page = async |bench: &Bench, proof: &str, cursor: Option<&str>| {
+        let facts = bound_operation(&key, proof, bench.clock.now(), Operation::LeaseList);
+        let reading = bench.ledger.read(permit(facts), &ask, cursor).await;
+        let reading = reading.map_err(|(_, refusal)| refusal.code)?;
+        Ok(bench.ledger.list_leases(&reading, &Search::default(), 1).await.unwrap().next)
+    };
+    let second = page(&bench, "first", None).await.unwrap().unwrap();
+    let recorded = bench.verify().await.records;
+    let third = page(&bench, "second", Some(&second)).await.unwrap().unwrap();
+    assert_eq!(page(&bench, "second", Some(&second)).await, Err(Code::ProofReplayed));
+    let bench = bench.restart();
+    assert_eq!(page(&bench, "second", Some(&third)).await, Err(Code::ProofReplayed));
+    assert_eq!(page(&bench, "first", Some(&third)).await, Err(Code::ProofReplayed));
+    page(&bench, "third", Some(&third)).await.unwrap();
+    let after = bench.verify().await;
+    assert!(after.is_sound());
+    assert_eq!(after.records, recorded + 1, "the restart's own record, and none of a page");
 }
 
 pub(super) async fn i_22_a_bound_leases_secret_is_of_no_use_without_its_key(bench: Bench) {

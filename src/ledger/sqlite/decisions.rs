@@ -26,7 +26,9 @@ impl Apply for Operate {
         {
             return Ok(false);
         }
-        batch.insert_decision(&self.row, Kind::Permitted)?;
+        if !self.goes_on {
+            batch.insert_decision(&self.row, Kind::Permitted)?;
+        }
         Ok(true)
     }
 }

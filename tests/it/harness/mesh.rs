@@ -127,6 +127,11 @@ impl Mesh {
         self.site.write("config/issuers/mesh.toml", &entry);
     }
 
+    /// Removes the domain's entry.
+    pub(crate) fn remove_entry(&self) {
+        std::fs::remove_file(self.site.path("config/issuers/mesh.toml")).unwrap();
+    }
+
     /// Writes the settings.
     pub(crate) fn server(&self, more: &str) {
         let tls =

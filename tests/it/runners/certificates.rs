@@ -257,18 +257,108 @@ async fn i_22_an_svid_satisfies_what_wants_a_key_and_what_it_gets_is_bound_to_it
     assert_eq!(claims(&granted)["cnf"], json!({ "x5t#S256": shown.hash() }));
     let path = format!("/v1/leases/{}", granted["lease"]["id"].as_str().unwrap());
     let secret = granted["lease"]["secret"].as_str();
-    let rotated = mesh.client(Some(&mesh.svid(RUNNER)));
-    assert_eq!(rotated.get(&path, secret, &[]).await.code(), "proof_missing");
+    let next = mesh.svid(RUNNER);
+    let rotated = mesh.client(Some(&next));
     let bearer = format!("Bearer {}", secret.unwrap());
     let renew = async |client: &TlsApi| {
         let ttl = json!({ "ttl": "50m" });
         client.send(Method::POST, &format!("{path}/renew"), &[("authorization", &bearer)], &ttl).await
     };
-    assert_eq!(renew(&rotated).await.code(), "proof_missing");
-    let renewed = renew(&client).await.ok();
-    assert_eq!(claims(&renewed)["cnf"], json!({ "x5t#S256": shown.hash() }));
+    assert_eq!(renew(&mesh.client(None)).await.code(), "proof_missing");
+    let renewed = renew(&rotated).await.ok();
+    assert_eq!(
+        claims(&renewed)["cnf"],
+        json!({ "x5t#S256": next.hash() }),
+        "its token is of the SVID of now"
+    );
     // Its token proves no key, for the role and for the entry.
     let token = mesh.jwt_svid(RUNNER);
     assert_eq!(mesh.client(None).deploy(Some(&token), &[]).await.code(), "possession_required");
+    app.stop().await;
+}
+
+/// A workload that is bound to its SPIFFE ID, and whoever has stolen its lease's secret.
+async fn bound_workload(role_wants: &str) -> (Mesh, tollgate::app::App) {
+    let policy = "package ci.test\n\ndefault allow := false\n\nallow if {\n\tinput.operation == \"mint\"\n\t\
+                  input.identity.kind == \"spiffe\"\n}\n";
+    let mesh = Mesh::new(&[("policies/ci/test.rego", policy)], "", "").await;
+    let lease = "max_session = \"2h\"\nheartbeat = \"1h\"";
+    mesh.site.write("config/roles/deploy.toml", &role(&format!("{role_wants}{lease}")));
+    let app = mesh.site.start().await;
+    (mesh, app)
+}
+
+#[tokio::test]
+async fn i_22_a_lease_of_an_svid_is_held_by_its_next_one_and_by_nobody_else() {
+    let (mesh, app) = bound_workload("possession = \"required\"\n").await;
+    let granted = mesh.client(Some(&mesh.svid(RUNNER))).deploy(None, &[]).await.ok();
+    let path = format!("/v1/leases/{}", granted["lease"]["id"].as_str().unwrap());
+    let bearer = format!("Bearer {}", granted["lease"]["secret"].as_str().unwrap());
+    let send = async |shown: Option<&Svid>, method: Method, path: &str| {
+        let bearer = [("authorization", bearer.as_str())];
+        let body = if path.ends_with("/renew") { json!({ "ttl": "50m" }) } else { Value::Null };
+        mesh.client(shown).send(method, path, &bearer, &body).await
+    };
+    let (beat, renew) = (format!("{path}/heartbeat"), format!("{path}/renew"));
+    let foreign = RUNNER.replace("acme.example", "evil.example");
+    let expired = svid(&mesh.authority, &[RUNNER], |params| params.not_after = date_time_ymd(2026, 3, 2));
+    for (shown, code) in [
+        (None, "proof_missing"),
+        (Some(&bare_key()), "proof_missing"),
+        (Some(&mesh.svid(OTHER)), "proof_missing"),
+        (Some(&mesh.svid(&foreign)), "proof_missing"),
+        (Some(&svid(&authority(), &[RUNNER], |_| {})), "certificate_untrusted"),
+        (Some(&expired), "certificate_untrusted"),
+    ] {
+        assert_eq!(send(shown, Method::GET, &path).await.code(), code);
+        assert_eq!(send(shown, Method::POST, &beat).await.code(), code);
+        assert_eq!(send(shown, Method::POST, &renew).await.code(), code);
+        assert_eq!(send(shown, Method::DELETE, &path).await.code(), code);
+    }
+    let next = mesh.svid(RUNNER);
+    assert_eq!(send(Some(&next), Method::GET, &path).await.status, 200);
+    assert_eq!(send(Some(&next), Method::POST, &beat).await.status, 200);
+    send(Some(&next), Method::POST, &renew).await.ok();
+
+    // What the trust domain takes back holds nothing from then on; nor does anything once the domain is gone.
+    let successor = authority();
+    mesh.publish(&successor).await;
+    app.reload().await.unwrap();
+    assert_eq!(send(Some(&next), Method::POST, &beat).await.code(), "certificate_untrusted");
+    let under_it = svid(&successor, &[RUNNER], |_| {});
+    assert_eq!(send(Some(&under_it), Method::POST, &beat).await.status, 200);
+    mesh.remove_entry();
+    app.reload().await.unwrap();
+    assert_eq!(send(Some(&under_it), Method::POST, &beat).await.code(), "issuer_unknown");
+    mesh.entry("");
+    app.reload().await.unwrap();
+    assert_eq!(send(Some(&under_it), Method::DELETE, &path).await.status, 200);
+    app.stop().await;
+}
+
+/// The lease was bound to nothing, so that its secret alone renews it: that is never called proved.
+#[tokio::test]
+async fn i_22_a_renewal_is_bound_only_by_what_its_lease_is_bound_to() {
+    let (mesh, app) = bound_workload("").await;
+    let client = mesh.client(Some(&mesh.svid(RUNNER)));
+    let granted = client.deploy(None, &[]).await.ok();
+    let path = format!("/v1/leases/{}/renew", granted["lease"]["id"].as_str().unwrap());
+    let bearer = format!("Bearer {}", granted["lease"]["secret"].as_str().unwrap());
+    let renew = async |client: &TlsApi, ttl: &str| {
+        client.send(Method::POST, &path, &[("authorization", &bearer)], &json!({ "ttl": ttl })).await
+    };
+    let decided = async |answer: &Value| {
+        let id = answer["decision"].as_str().unwrap().parse().unwrap();
+        app.broker().ledger().decision(id).await.unwrap().unwrap().input.unwrap()
+    };
+    assert_eq!(decided(&granted).await["identity"]["bound"], true);
+    let thief = mesh.client(None);
+    let renewed = renew(&thief, "40m").await.ok();
+    assert_eq!(decided(&renewed).await["identity"]["bound"], false);
+    let wanted = "possession = \"required\"\nmax_session = \"2h\"";
+    mesh.site.write("config/roles/deploy.toml", &role(wanted));
+    app.reload().await.unwrap();
+    assert_eq!(renew(&thief, "50m").await.code(), "possession_required");
+    assert_eq!(renew(&client, "50m").await.code(), "possession_required", "the lease stays what it is");
     app.stop().await;
 }
