@@ -66,11 +66,18 @@ pub(super) fn keys(bundles: &JwtBundleSet) -> Result<Keys, StreamError> {
             .map(|key| serde_json::from_slice(key.jwk_json()))
             .collect::<Result<_, _>>()
             .map_err(unreadable)?;
+        keys.retain(signs_tokens);
         // The crate keeps them without an order: in one, they can be compared.
         keys.sort_by_cached_key(|key| key.get("kid").map(Value::to_string));
         Ok((domain.to_string(), keys))
     };
     bundles.iter().map(of).collect()
+}
+
+/// True for a key that is for tokens, or says nothing of its use. Others are of others (SPIFFE Trust Domain and Bundle,
+/// section 4.2.2; RFC 7517, section 4.2).
+fn signs_tokens(key: &Map<String, Value>) -> bool {
+    key.get("use").is_none_or(|of| of == "sig" || of == "jwt-svid")
 }
 
 /// What vouches for the identities of one trust domain.
@@ -94,5 +101,33 @@ impl TrustBundle {
         };
         let keys: Vec<_> = self.authorities.iter().map(authority).chain(self.keys.iter().map(key)).collect();
         json!({ "keys": keys }).to_string().into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spiffe::{JwtBundle, TrustDomain};
+
+    use super::*;
+
+    #[test]
+    fn a_key_of_another_use_does_not_become_one_of_tokens() {
+        let key = |kid: &str| json!({ "kid": kid, "kty": "EC" });
+        let of = |kid: &str, of: Value| {
+            let mut key = key(kid);
+            key["use"] = of;
+            key
+        };
+        let jwks = json!({ "keys": [
+            key("none"), of("sig", "sig".into()), of("jwt-svid", "jwt-svid".into()), of("enc", "enc".into()),
+            of("x509-svid", "x509-svid".into()), of("null", Value::Null), of("list", json!(["sig"])),
+        ]});
+        let domain = TrustDomain::new("a.example").unwrap();
+        let bundle = JwtBundle::from_jwt_authorities(domain, jwks.to_string().as_bytes()).unwrap();
+        let mut bundles = JwtBundleSet::new();
+        bundles.add_bundle(bundle);
+        let read = keys(&bundles).unwrap();
+        let kids: Vec<_> = read["a.example"].iter().map(|key| key["kid"].as_str().unwrap()).collect();
+        assert_eq!(kids, ["jwt-svid", "none", "sig"]);
     }
 }
