@@ -179,6 +179,7 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         all.map(print).collect::<Vec<_>>()
     };
     let tls = |settings: &Settings| settings.server.tls.as_ref().map(std::mem::discriminant);
+    let proxies = |settings: &Settings| settings.server.proxy.as_ref().map(|proxy| proxy.listen);
     let otlp = |settings: &Settings| settings.telemetry.otlp.as_ref().map(OtlpSettings::fingerprint);
     let sinks = |settings: &Settings| -> Vec<(String, Fingerprint)> {
         settings.audit.sinks.iter().map(|(name, sink)| (name.clone(), sink.revision())).collect()
@@ -187,6 +188,8 @@ pub(super) fn fits(new: &Settings, old: &Settings) -> Result<(), Problems> {
         ("server.url", new.server.url == old.server.url),
         ("server.listen", new.server.listen == old.server.listen),
         ("server.operations_listen", new.server.operations_listen == old.server.operations_listen),
+        // Without the section nobody is let in where proxies were: that works at once.
+        ("server.proxy.listen", proxies(new).is_none() || proxies(new) == proxies(old)),
         ("server.spiffe_listen", new.server.spiffe_listen == old.server.spiffe_listen),
         ("server.tls, but for its files,", tls(new) == tls(old)),
         ("server.trusted_proxies", new.server.trusted_proxies == old.server.trusted_proxies),

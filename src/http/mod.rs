@@ -122,7 +122,7 @@ pub struct Listeners {
     pub proxies: Option<Server>,
     /// For callers too, who want to see an SVID.
     pub spiffe: Option<Server>,
-    /// For operators; without it, what they use is served to callers too.
+    /// For operators; without it, what they use is served by the first one too, and by no other.
     pub operators: Option<Server>,
 }
 
@@ -198,9 +198,10 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: impl Futur
         let proxied = listeners
             .proxies
             .map(|server| server.serve(router(endpoint::probes(), Door::Proxies), stopping.cancelled()));
-        let direct = router(probes, Door::Everybody);
-        let beside = listeners.spiffe.map(|server| server.serve(direct.clone(), stopping.cancelled()));
-        let direct = listeners.callers.serve(direct, stop);
+        let beside = listeners
+            .spiffe
+            .map(|server| server.serve(router(endpoint::probes(), Door::Everybody), stopping.cancelled()));
+        let direct = listeners.callers.serve(router(probes, Door::Everybody), stop);
         tokio::join!(direct, OptionFuture::from(beside), OptionFuture::from(proxied));
         broker.drain().await;
         drained.cancel();

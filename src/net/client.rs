@@ -54,6 +54,15 @@ impl ServerProof<'_> {
             Self::StreamedSvid { id, workload } => svid_server::streamed(id, workload, clock),
         }
     }
+
+    /// What holds for a client of such a server. The authorities of now are asked in handshakes only: where they change,
+    /// each request has one of its own.
+    fn builder(&self) -> reqwest::ClientBuilder {
+        match self {
+            Self::Web | Self::Svid { .. } => builder(),
+            Self::StreamedSvid { .. } => builder().pool_max_idle_per_host(0),
+        }
+    }
 }
 
 /// A client bound to one set of rules; clones share its connections.
@@ -103,7 +112,7 @@ impl Client {
     ) -> Result<Self, NetError> {
         let mut tls = server.tls(&rules, clock)?;
         tls.client_auth_cert_resolver = own.client_certificate();
-        Self::build(rules, builder().tls_backend_preconfigured(tls))
+        Self::build(rules, server.builder().tls_backend_preconfigured(tls))
     }
 
     /// Builds a client that shows nothing to a server that proves who it is as `server` says.
@@ -112,7 +121,7 @@ impl Client {
     /// [`NetError::Setup`].
     pub fn of(rules: Rules, server: &ServerProof<'_>, clock: &Clock) -> Result<Self, NetError> {
         let tls = server.tls(&rules, clock)?;
-        Self::build(rules, builder().tls_backend_preconfigured(tls))
+        Self::build(rules, server.builder().tls_backend_preconfigured(tls))
     }
 
     fn build(rules: Rules, builder: reqwest::ClientBuilder) -> Result<Self, NetError> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -68,7 +69,11 @@ fn by(verifier: SvidServer, clock: &Clock) -> Result<ClientConfig, NetError> {
     let builder = ClientConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
         .with_safe_default_protocol_versions()
         .map_err(|error| NetError::Setup(causes::in_full(&error)))?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let mut tls = builder.with_no_client_auth();
+    // A session that is resumed shows no certificate: authorities that are gone would go on vouching for it.
+    tls.resumption = Resumption::disabled();
+    Ok(tls)
 }
 
 impl ServerCertVerifier for SvidServer {

@@ -53,6 +53,24 @@ fn envoy(client: &Svid) -> String {
 }
 
 #[tokio::test]
+async fn another_listener_for_proxies_needs_a_restart_and_other_proxies_do_not() {
+    let (mesh, app) = scene().await;
+    let settings = std::fs::read_to_string(mesh.site.path("config/tollgate.toml")).unwrap();
+    let reload = async |from: &str, to: &str| {
+        mesh.site.write("config/tollgate.toml", &settings.replace(from, to));
+        app.reload().await.err().map(|problems| problems.iter().map(ToString::to_string).collect::<String>())
+    };
+    assert_eq!(reload("/sa/envoy", "/sa/other").await, None);
+    let changed = reload("proxy = { listen = \"127.0.0.1:0\"", "proxy = { listen = \"127.0.0.1:9\"").await;
+    assert_eq!(reload(&listener("xfcc"), "").await, None, "nobody is let in any more");
+    let added = reload("", "").await;
+    for told in [changed, added] {
+        assert!(told.as_ref().unwrap().contains("server.proxy.listen is read only at start"), "{told:?}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_proxy_passes_on_who_asks_and_where_it_runs() {
     let (mesh, app) = scene().await;
     let proxy = mesh.through(&app, Some(&mesh.svid(PROXY)));

@@ -119,7 +119,13 @@ async fn connect(address: SocketAddr, shown: Option<&Svid>) -> TlsStream<TcpStre
 
 /// What `/v1/whoami` says on the connection.
 async fn whoami(stream: &mut TlsStream<TcpStream>) -> Value {
-    stream.write_all(b"GET /v1/whoami HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    get(stream, "/v1/whoami").await
+}
+
+/// The JSON at `path` on the connection.
+async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> Value {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let count = stream.read(&mut buffer).await.unwrap();

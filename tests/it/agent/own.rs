@@ -1,8 +1,21 @@
 //! Tollgate's own SVID: what its listeners show, as it rotates, and a start without one.
 
-use super::{TOLLGATE, beside, connect, state, whoami};
+use super::{TOLLGATE, beside, connect, get, state, whoami};
 use crate::harness::wait::until;
 use crate::harness::{Server, Site, TrustDomain, Workload, process};
+
+#[tokio::test]
+async fn its_own_listener_serves_probes_and_neither_metrics_nor_the_issuers() {
+    let site = Site::new(&[]).await;
+    let agent = Workload::start(&state(&site, &TrustDomain::new("acme.example"), &[]));
+    beside(&site, &agent, &[]);
+    let app = site.start().await;
+    let mut stream = connect(app.spiffe_address().unwrap(), None).await;
+    assert_eq!(get(&mut stream, "/metrics").await["code"], "not_found");
+    assert_eq!(get(&mut stream, "/readyz").await, serde_json::json!({ "ready": true }));
+    assert_eq!(site.api().get("/metrics", None).await.status, 200);
+    app.stop().await;
+}
 
 /// The certificate that a new connection is shown.
 async fn shown(app: &tollgate::app::App) -> Vec<u8> {

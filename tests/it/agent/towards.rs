@@ -6,8 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{TOLLGATE, state};
+use crate::harness::api::Answer;
 use crate::harness::parts::bao::Bao;
 use crate::harness::parts::postgres::Postgres;
 use crate::harness::site::free_port;
@@ -41,53 +43,93 @@ fn agent_of(site: &Site, agent: &Workload) -> String {
     site.settings(&format!("[workload_api]\nendpoint = \"{}\"\n", agent.socket()))
 }
 
+/// A Vault that has an SVID of its own, and lets nobody in who shows none of its trust domain.
+struct Vault {
+    bao: Bao,
+    port: u16,
+    id: String,
+    /// Its certificate and key lie here.
+    _folder: TempDir,
+}
+
+impl Vault {
+    async fn of(domain: &TrustDomain) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = domain.x509("/vault", tollgate::clock::Clock::system().now());
+        let (certificate, key) = files(folder.path(), &server);
+        let authority = folder.path().join("ca.pem");
+        std::fs::write(&authority, pem(domain.authority())).unwrap();
+        let (port, cluster) = (free_port(), free_port());
+        let bao = Bao::with(&format!(
+            "listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  cluster_address = \"127.0.0.1:{cluster}\"\n  \
+             tls_cert_file = \"{certificate}\"\n  tls_key_file = \"{key}\"\n  \
+             tls_client_ca_file = \"{}\"\n  tls_require_and_verify_client_cert = true\n}}\n",
+            authority.display()
+        ))
+        .await;
+        Self { bao, port, id: server.id, _folder: folder }
+    }
+
+    /// The target's file, with `more` at its end.
+    fn target(&self, more: &str) -> String {
+        format!(
+            "provider = \"vault\"\naddress = \"https://127.0.0.1:{}\"\nmount = \"jwt\"\n\
+             audience = \"https://vault.example\"\ninsecure_loopback = true\n{more}\n",
+            self.port
+        )
+    }
+
+    /// What a target says that knows this Vault and shows it the SVID.
+    fn whole(&self) -> String {
+        format!("spiffe_id = \"{}\"\nclient_certificate = {{ workload_api = true }}", self.id)
+    }
+}
+
+async fn mint(site: &Site) -> Answer {
+    site.api().credentials(&site.token(), &json!({ "role": "vault/app" })).await
+}
+
+#[tokio::test]
+async fn i_23_a_server_is_believed_no_longer_than_the_authorities_that_vouched_for_it() {
+    let ours = TrustDomain::new("acme.example");
+    let vault = Vault::of(&ours).await;
+    let site = vault.bao.site(&[("config/targets/bao.toml", &vault.target(&vault.whole()))]).await;
+    let agent = Workload::start(&shown_by(&site, &ours, &ours));
+    site.write("config/tollgate.toml", &agent_of(&site, &agent));
+    let app = site.start().await;
+    vault.bao.trust(&site).await;
+    assert_eq!(mint(&site).await.status, 200);
+    // Our own SVID is good there still: only who vouches for Vault is another.
+    agent.serve(&shown_by(&site, &TrustDomain::new("acme.example"), &ours));
+    until("nobody vouches for it", async || mint(&site).await.status != 200).await;
+    assert_eq!(mint(&site).await.code(), "provider_unavailable");
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn vault_sees_the_svid_of_now_and_is_known_by_its_own() {
     let ours = TrustDomain::new("acme.example");
-    let folder = tempfile::tempdir().unwrap();
-    let now = tollgate::clock::Clock::system().now();
-    let server = ours.x509("/vault", now);
-    let (certificate, key) = files(folder.path(), &server);
-    let authority = folder.path().join("ca.pem");
-    std::fs::write(&authority, pem(ours.authority())).unwrap();
-    let (port, cluster) = (free_port(), free_port());
-    let bao = Bao::with(&format!(
-        "listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  cluster_address = \"127.0.0.1:{cluster}\"\n  \
-         tls_cert_file = \"{certificate}\"\n  tls_key_file = \"{key}\"\n  \
-         tls_client_ca_file = \"{}\"\n  tls_require_and_verify_client_cert = true\n}}\n",
-        authority.display()
-    ))
-    .await;
-    let target = |more: &str| {
-        format!(
-            "provider = \"vault\"\naddress = \"https://127.0.0.1:{port}\"\nmount = \"jwt\"\n\
-             audience = \"https://vault.example\"\ninsecure_loopback = true\n{more}\n"
-        )
-    };
-    let known = format!("spiffe_id = \"{}\"", server.id);
-    let whole = format!("{known}\nclient_certificate = {{ workload_api = true }}");
-    let site = bao.site(&[("config/targets/bao.toml", &target(&whole))]).await;
+    let vault = Vault::of(&ours).await;
+    let whole = vault.whole();
+    let site = vault.bao.site(&[("config/targets/bao.toml", &vault.target(&whole))]).await;
     let rogue = TrustDomain::new("acme.example");
     let agent = Workload::start(&shown_by(&site, &ours, &rogue));
     site.write("config/tollgate.toml", &agent_of(&site, &agent));
     let app = site.start().await;
-    bao.trust(&site).await;
-    let mint = async || {
-        let asked = json!({ "role": "vault/app" });
-        site.api().credentials(&site.token(), &asked).await
-    };
+    vault.bao.trust(&site).await;
+    let mint = async || mint(&site).await;
     assert_eq!(mint().await.code(), "provider_unavailable", "Vault does not know who vouches for it");
     agent.serve(&shown_by(&site, &ours, &ours));
     until("the next SVID is shown", async || mint().await.status == 200).await;
 
     // Without the certificate nobody is let in; a server with another id is not believed.
     let other = "spiffe_id = \"spiffe://acme.example/other\"\nclient_certificate = { workload_api = true }";
-    for broken in [known.as_str(), other] {
-        site.write("config/targets/bao.toml", &target(broken));
+    for broken in [format!("spiffe_id = \"{}\"", vault.id).as_str(), other] {
+        site.write("config/targets/bao.toml", &vault.target(broken));
         app.reload().await.unwrap();
         assert_eq!(mint().await.code(), "provider_unavailable", "{broken}");
     }
-    site.write("config/targets/bao.toml", &target(&whole));
+    site.write("config/targets/bao.toml", &vault.target(&whole));
     app.reload().await.unwrap();
     assert_eq!(mint().await.status, 200);
     app.stop().await;
