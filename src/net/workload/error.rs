@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use spiffe::WorkloadApiError;
 
-use super::read::{MAX_CHAIN, MAX_DOMAINS, MAX_SVIDS};
 use crate::causes;
 
 /// Why a stream gives nothing, or nothing more. What it gave before goes on.
@@ -30,14 +29,6 @@ pub(super) enum StreamError {
     /// It ended the stream.
     #[error("it ended the stream")]
     Ended,
-    /// More than fits.
-    #[error(
-        "its answer is too large: at most {MAX_SVIDS} SVIDs, {MAX_DOMAINS} trust domains and chains of {MAX_CHAIN} are taken"
-    )]
-    TooLarge,
-    /// An SVID whose key cannot be used, or is another one's.
-    #[error("its SVID cannot be used")]
-    Svid(#[source] rustls::Error),
 }
 
 impl From<WorkloadApiError> for StreamError {

@@ -64,8 +64,11 @@ impl WorkloadApi {
         // What it says in the end is told either way.
         let _ = tokio::time::timeout(patience, told.wait_for(there)).await;
         self.svid().ok_or_else(|| {
-            let why =
-                self.trouble().unwrap_or_else(|| "it issues other SVIDs than the one that is named".into());
+            let left_out = || self.told.borrow().x509.left_out.first().cloned();
+            let why = self
+                .trouble()
+                .or_else(left_out)
+                .unwrap_or_else(|| "it issues other SVIDs than the one that is named".into());
             self.error(format!("it gave no SVID within {} s: {why}", patience.as_secs()))
         })
     }

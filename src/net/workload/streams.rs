@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::error::StreamError;
-use super::read::{self, Keys, X509};
+use super::read::{self, Keys, Message, X509};
 use super::told::{Part, Standing, Told};
 use crate::clock::random_bytes;
 
@@ -23,10 +23,10 @@ const SILENCE: Duration = Duration::from_mins(5);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A stream that was opened.
-type Opened<T> = BoxStream<'static, Result<T, StreamError>>;
+type Opened<T> = BoxStream<'static, Heard<T>>;
 
 /// What came of a stream: a message, or why there is none.
-type Heard<T> = Result<T, StreamError>;
+type Heard<T> = Result<Message<T>, StreamError>;
 
 /// Follows both streams until nobody listens any more.
 pub(super) async fn follow(endpoint: Endpoint, wanted: Option<String>, told: watch::Sender<Told>) {
@@ -47,7 +47,7 @@ pub(super) async fn follow(endpoint: Endpoint, wanted: Option<String>, told: wat
 
 async fn open_x509(endpoint: &Endpoint, wanted: Option<String>) -> Result<Opened<X509>, StreamError> {
     let stream = WorkloadApiClient::connect(endpoint.clone()).await?.stream_x509_contexts().await?;
-    Ok(stream.map(move |context| X509::read(&context?, wanted.as_deref())).boxed())
+    Ok(stream.map(move |context| Ok(X509::read(&context?, wanted.as_deref()))).boxed())
 }
 
 async fn open_keys(endpoint: &Endpoint) -> Result<Opened<Keys>, StreamError> {
@@ -103,11 +103,18 @@ fn hear<T>(
 ) {
     told.send_modify(|told| {
         match heard {
-            Ok(message) => {
-                if part(told).standing != Standing::Open {
+            Ok(Message { content, left_out }) => {
+                let part = part(told);
+                if part.standing != Standing::Open {
                     tracing::info!(what, "the Workload API answers");
                 }
-                take(told, message);
+                if part.left_out != left_out {
+                    for why in &left_out {
+                        tracing::warn!(what, %why, "not all that the Workload API gives can be used");
+                    }
+                    part.left_out = left_out;
+                }
+                take(told, content);
             }
             Err(error) => {
                 let why = crate::causes::in_full(&error);

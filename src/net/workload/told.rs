@@ -22,9 +22,17 @@ pub(super) enum Standing {
 pub(super) struct Part<T> {
     pub(super) last: Option<T>,
     pub(super) standing: Standing,
+    /// What of the last message was left out.
+    pub(super) left_out: Vec<String>,
 }
 
 impl<T> Part<T> {
+    /// Takes what the stream gives now.
+    fn take(&mut self, content: T) {
+        self.last = Some(content);
+        self.standing = Standing::Open;
+    }
+
     /// Sets why the stream is down; false if that is no news.
     pub(super) fn fail(&mut self, why: String) -> bool {
         let down = Standing::Down(why);
@@ -62,12 +70,12 @@ impl Told {
         if x509.svid.is_none() {
             x509.svid = self.x509.last.take().and_then(|former| former.svid);
         }
-        self.x509 = Part { last: Some(x509), standing: Standing::Open };
+        self.x509.take(x509);
     }
 
     /// Takes a message of JWT bundles.
     pub(super) fn take_keys(&mut self, keys: Keys) {
-        self.keys = Part { last: Some(keys), standing: Standing::Open };
+        self.keys.take(keys);
     }
 
     /// True once each stream has said something, or failed to: until then, half a bundle would look like a whole one.
