@@ -79,8 +79,8 @@ impl Agent {
     /// That the agent knows who vouches for `id`.
     async fn check_bundle(&self, id: &SpiffeId) -> Result<(), Failure> {
         let domain = id.trust_domain().to_string();
-        let (_, bundle) = self.api.bundle(&domain, 0, PATIENCE).await.map_err(|error| gone(&error))?;
-        if !bundle.authorities.is_empty() {
+        let given = self.api.bundle(&domain, 0, PATIENCE).await.map_err(|error| gone(&error))?;
+        if !given.bundle.authorities.is_empty() {
             return Ok(());
         }
         Err(Failure::new(Status::Usage, format!("the Workload API has no bundle of {domain}"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::discovery::{FetchError, Origin};
 use super::keys::KeySet;
-use super::published::Published;
+use super::published::{Fetched, Published};
 use super::spiffe::{BundleFetcher, BundlePlace};
 use crate::clock::Clock;
 use crate::domain::IssuerUrl;
@@ -70,12 +70,12 @@ impl Fetcher {
         })
     }
 
-    /// The document as sent, and as read. `held` is what is known so far.
-    pub(super) async fn fetch(&self, held: Option<&Published>) -> Result<(Vec<u8>, Published), FetchError> {
+    /// Asks. `held` is what is known so far.
+    pub(super) async fn fetch(&self, held: Option<&Published>) -> Result<Fetched, FetchError> {
         match self {
             Self::Discovery(origin, client) => {
                 let (document, keys) = origin.fetch(client).await?;
-                Ok((document, keys.into()))
+                Ok(Fetched::whole(document, keys.into()))
             }
             Self::Bundle(fetcher) => fetcher.fetch(held).await,
         }

@@ -15,7 +15,7 @@ use super::Remembered;
 use super::discovery::FetchError;
 use super::fetcher::{Fetcher, Place};
 use super::keys::VerifyingKey;
-use super::published::Published;
+use super::published::{Fetched, Published};
 use crate::causes;
 use crate::clock::{Clock, random_bytes};
 use crate::config::Algorithm;
@@ -57,7 +57,7 @@ pub(super) enum KeyError {
     },
 }
 
-/// Keys with the time at which their fetch began.
+/// Keys with the time at which they were last known to be what the issuer says: the beginning of their fetch.
 struct Known {
     published: Arc<Published>,
     fetched: Timestamp,
@@ -70,7 +70,7 @@ struct Attempts {
     flight: Option<watch::Receiver<()>>,
     /// The newest fetches: one may still be kept in the store when the next one begins.
     tasks: JoinSet<()>,
-    /// When a document was last given to the store, and whether one was not.
+    /// When a document was last given to the store, unless it failed to keep it; and whether one is still to be kept.
     kept: Option<Timestamp>,
     unkept: bool,
     last: Option<Timestamp>,
@@ -160,10 +160,10 @@ impl KeyCache {
 
     /// Fetches because what is known vouches for nobody who asks, if that is not too soon. Gives what is new.
     pub(super) async fn renewed(self: &Arc<Self>) -> Option<Arc<Published>> {
-        let before = self.known.load_full()?.fetched;
+        let before = self.known.load_full()?;
         wait(self.start(UNKNOWN_KEY_PAUSE).ok()?).await;
         let known = self.known.load_full()?;
-        (known.fetched != before).then(|| Arc::clone(&known.published))
+        (!Arc::ptr_eq(&known, &before)).then(|| Arc::clone(&known.published))
     }
 
     /// Fetches if the keys are no longer fresh, and waits for it. For a warm start and for a timer.
@@ -247,15 +247,14 @@ impl KeyCache {
     /// Ends the flight by dropping `done`, a panic included.
     async fn fetch(&self, began: Timestamp, done: watch::Sender<()>) {
         let held = self.known.load_full().filter(|known| self.judge(known) != Age::TooOld);
-        match self.fetcher.fetch(held.as_ref().map(|known| known.published.as_ref())).await {
-            Ok((document, published)) => {
-                self.succeeded(began, published);
+        let fetched = self.fetcher.fetch(held.as_ref().map(|known| known.published.as_ref())).await;
+        match fetched.and_then(|fetched| self.dated(fetched, began)) {
+            Ok((Fetched { document, published, removes, .. }, dated)) => {
+                self.succeeded(dated, published);
                 self.fetcher.settle();
                 drop(done);
-                if self.may_keep(began)
-                    && let Ok(document) = String::from_utf8(document)
-                {
-                    self.remembered.keep_keys(self.place.issuer(), &document, began).await;
+                if self.may_keep(began, removes) {
+                    self.keep(document, dated).await;
                 }
             }
             Err(error) => {
@@ -268,19 +267,41 @@ impl KeyCache {
         }
     }
 
-    /// Whether a document is given to the store: each that was asked for, and of those that are streamed not each of many
-    /// a second. One that is left out makes the next refresh fetch again.
-    fn may_keep(&self, now: Timestamp) -> bool {
+    /// With the time from which its age counts. What is in doubt is no younger than what was known before: half an agent
+    /// must not make young what the other half gave.
+    fn dated(&self, mut fetched: Fetched, began: Timestamp) -> Result<(Fetched, Timestamp), FetchError> {
+        let dated = match (fetched.doubt.take(), self.known.load().as_ref()) {
+            (None, _) => began,
+            (Some(_), Some(known)) => known.fetched,
+            (Some(doubt), None) => return Err(doubt),
+        };
+        Ok((fetched, dated))
+    }
+
+    /// Whether a document is given to the store: each that was asked for, each that takes something back, and of the others
+    /// that are streamed not each of many a second. One that is left out makes the next refresh fetch again.
+    fn may_keep(&self, now: Timestamp, removes: bool) -> bool {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let since = attempts.kept.and_then(|kept| Duration::try_from(now.duration_since(kept)).ok());
-        attempts.unkept = self.place.is_streamed() && since.is_some_and(|since| since < KEEP_PAUSE);
+        let soon = since.is_some_and(|since| since < KEEP_PAUSE);
+        attempts.unkept = self.place.is_streamed() && soon && !removes;
         if !attempts.unkept {
             attempts.kept = Some(now);
         }
         !attempts.unkept
     }
 
-    fn succeeded(&self, began: Timestamp, published: Published) {
+    /// Gives a document to the store. If a streamed one is not kept, the next refresh tries again.
+    async fn keep(&self, document: Vec<u8>, dated: Timestamp) {
+        let Ok(document) = String::from_utf8(document) else { return };
+        if !self.remembered.keep_keys(self.place.issuer(), &document, dated).await {
+            let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+            attempts.kept = None;
+            attempts.unkept = self.place.is_streamed();
+        }
+    }
+
+    fn succeeded(&self, fetched: Timestamp, published: Published) {
         let (issuer, skipped) = (self.place.issuer(), published.skipped);
         if published.is_empty() {
             // An answer all the same: an issuer that withdraws every key is to be believed.
@@ -288,7 +309,7 @@ impl KeyCache {
         } else if skipped > 0 {
             tracing::debug!(%issuer, skipped, "the issuer publishes keys that are not used");
         }
-        self.known.store(Some(Arc::new(Known { published: Arc::new(published), fetched: began })));
+        self.known.store(Some(Arc::new(Known { published: Arc::new(published), fetched })));
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.failures = 0;
         attempts.not_before = None;
@@ -383,16 +404,4 @@ impl From<KeyError> for Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_minute_with_half_left_to_chance() {
-        for (failures, most) in [(0, 1), (1, 2), (5, 32), (6, 60), (u32::MAX, 60)] {
-            let most = Duration::from_secs(most);
-            let pauses: Vec<_> = (0..200).map(|_| backoff(failures)).collect();
-            assert!(pauses.iter().all(|pause| (most / 2..=most).contains(pause)), "{failures}");
-            assert!(pauses.iter().any(|pause| pause != &pauses[0]), "{failures}");
-        }
-    }
-}
+mod tests;

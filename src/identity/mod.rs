@@ -69,9 +69,13 @@ const MAX_SUBJECT: usize = 1024;
 pub trait Remembered: Send + Sync {
     /// The last good JWKS document of `issuer` and when it was fetched.
     fn last_keys<'a>(&'a self, issuer: &'a IssuerUrl) -> BoxFuture<'a, Option<(String, Timestamp)>>;
-    /// Keeps `jwks` as the last good document of `issuer`. Failures are logged, not returned.
-    fn keep_keys<'a>(&'a self, issuer: &'a IssuerUrl, jwks: &'a str, fetched: Timestamp)
-    -> BoxFuture<'a, ()>;
+    /// Keeps `jwks` as the last good document of `issuer`. False if it could not, which it has logged.
+    fn keep_keys<'a>(
+        &'a self,
+        issuer: &'a IssuerUrl,
+        jwks: &'a str,
+        fetched: Timestamp,
+    ) -> BoxFuture<'a, bool>;
 }
 
 /// Verifies tokens of the configured issuers.

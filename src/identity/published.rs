@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::discovery::FetchError;
 use super::keys::KeySet;
 use super::spiffe::Authorities;
 
@@ -17,6 +18,25 @@ pub(super) struct Published {
     pub sequence: Option<u64>,
     /// What was left out, because nothing can be verified by it.
     pub skipped: usize,
+}
+
+/// What a source answered.
+pub(super) struct Fetched {
+    /// As it was sent.
+    pub document: Vec<u8>,
+    /// As it was read.
+    pub published: Published,
+    /// Something that it vouched by before is gone.
+    pub removes: bool,
+    /// Why a part of it may be older than the answer.
+    pub doubt: Option<FetchError>,
+}
+
+impl Fetched {
+    /// The answer of a source that was asked for all of it.
+    pub(super) const fn whole(document: Vec<u8>, published: Published) -> Self {
+        Self { document, published, removes: false, doubt: None }
+    }
 }
 
 impl Published {

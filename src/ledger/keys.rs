@@ -51,16 +51,21 @@ impl Ledger {
         Some((String::from_utf8(plain).ok()?, time(fetched)))
     }
 
-    async fn seal_issuer_keys(&self, issuer: &IssuerUrl, jwks: &str, fetched: Timestamp) {
+    async fn seal_issuer_keys(&self, issuer: &IssuerUrl, jwks: &str, fetched: Timestamp) -> bool {
         let fetched_at = fetched.as_millisecond();
         let sealed = match self.sealer.seal(&issuer_context(issuer.as_str(), fetched_at), jwks.as_bytes()) {
             Ok(sealed) => sealed,
-            Err(error) => return tracing::error!(%issuer, %error, "an issuer's keys cannot be sealed"),
+            Err(error) => {
+                tracing::error!(%issuer, %error, "an issuer's keys cannot be sealed");
+                return false;
+            }
         };
         let intent = KeepIssuerKeys { issuer: issuer.to_string(), sealed, fetched_at };
-        if let Err(why) = self.store.run(intent).await {
+        let kept = self.store.run(intent).await;
+        if let Err(why) = &kept {
             tracing::warn!(%issuer, %why, "an issuer's keys cannot be remembered");
         }
+        kept.is_ok()
     }
 }
 
@@ -80,7 +85,7 @@ impl Remembered for Ledger {
         issuer: &'a IssuerUrl,
         jwks: &'a str,
         fetched: Timestamp,
-    ) -> BoxFuture<'a, ()> {
+    ) -> BoxFuture<'a, bool> {
         Box::pin(self.seal_issuer_keys(issuer, jwks, fetched))
     }
 }

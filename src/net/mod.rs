@@ -31,7 +31,7 @@ pub use request::{Request, Response};
 pub use roots::read_ca_file;
 pub use stream::{DialError, Dialer, Duplex};
 pub use tls_time::TlsTime;
-pub use workload::{Svid, TrustBundle, WorkloadApi, WorkloadError};
+pub use workload::{Given, Svid, TrustBundle, WorkloadApi, WorkloadError};
 
 /// What a client may reach, and how much it reads.
 #[derive(Debug, Clone)]

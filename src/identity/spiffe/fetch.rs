@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,8 +16,8 @@ use crate::clock::Clock;
 use crate::config::{BundleSource, EndpointServer, Issuer, MAX_BUNDLE_BYTES};
 use crate::domain::IssuerUrl;
 use crate::identity::discovery::{FetchError, get};
-use crate::identity::published::Published;
-use crate::net::{Client, NetError, Rules, WorkloadApi, read_ca_file};
+use crate::identity::published::{Fetched, Published};
+use crate::net::{Client, Given, NetError, Rules, TrustBundle, WorkloadApi, read_ca_file};
 
 /// What is asked for, in errors.
 const DOCUMENT: &str = "the bundle";
@@ -111,12 +112,8 @@ impl BundleFetcher {
         }))
     }
 
-    /// The bundle as sent, and as read. `held` is the one in use: a server with an SVID is verified by it, and an older one
-    /// does not replace it.
-    pub(in crate::identity) async fn fetch(
-        &self,
-        held: Option<&Published>,
-    ) -> Result<(Vec<u8>, Published), FetchError> {
+    /// Asks. `held` is the bundle in use: a server with an SVID is verified by it, and an older one does not replace it.
+    pub(in crate::identity) async fn fetch(&self, held: Option<&Published>) -> Result<Fetched, FetchError> {
         let document = match &self.0 {
             Way::File(path) => read_file(path).await?,
             Way::Web(client, url) => get(client, DOCUMENT, url.clone()).await?,
@@ -133,13 +130,13 @@ impl BundleFetcher {
                     client.map_err(|source| FetchError::Net { document: DOCUMENT, host: host(), source })?;
                 get(&client, DOCUMENT, url.clone()).await?
             }
-            Way::Streamed(stream) => stream.take().await?,
+            Way::Streamed(stream) => return stream.fetch().await,
         };
         let published = bundle::parse(&document)?;
         let known = held.and_then(|held| held.sequence);
         match (known, published.sequence) {
             (Some(known), Some(found)) if found < known => Err(BundleError::Older { found, known }.into()),
-            _ => Ok((document, published)),
+            _ => Ok(Fetched::whole(document, published)),
         }
     }
 
@@ -173,7 +170,9 @@ struct Stream {
     /// The revision that was taken last, and the one that is settled.
     taken: AtomicU64,
     settled: AtomicU64,
-    /// The agent was gone when it was asked last.
+    /// The bundle that was taken last and could be read.
+    bundle: Mutex<Option<Arc<TrustBundle>>>,
+    /// The agent was gone when it was asked last, or half of it.
     gone: AtomicBool,
 }
 
@@ -183,16 +182,23 @@ impl Stream {
 
     fn new(api: WorkloadApi, domain: String, timeout: Duration) -> Self {
         let nothing = || AtomicU64::new(Self::NOTHING);
-        Self { api, domain, timeout, taken: nothing(), settled: nothing(), gone: AtomicBool::default() }
+        let (taken, settled) = (nothing(), nothing());
+        Self { api, domain, timeout, taken, settled, bundle: Mutex::default(), gone: AtomicBool::default() }
     }
 
-    async fn take(&self) -> Result<Vec<u8>, FetchError> {
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
         let held = self.settled.load(Ordering::Acquire);
-        let told = self.api.bundle(&self.domain, held, self.timeout).await;
-        self.gone.store(told.is_err(), Ordering::Release);
-        let (revision, bundle) = told?;
+        let given = self.api.bundle(&self.domain, held, self.timeout).await;
+        let whole = given.as_ref().is_ok_and(|given| given.doubt.is_none());
+        self.gone.store(!whole, Ordering::Release);
+        let Given { revision, bundle, doubt } = given?;
         self.taken.store(revision, Ordering::Release);
-        Ok(bundle.document())
+        let document = bundle.document();
+        let published = bundle::parse(&document)?;
+        let mut last = self.bundle.lock().unwrap_or_else(PoisonError::into_inner);
+        let removes = last.as_ref().is_some_and(|former| !bundle.keeps(former));
+        *last = Some(bundle);
+        Ok(Fetched { document, published, removes, doubt: doubt.map(FetchError::from) })
     }
 
     fn settle(&self) {

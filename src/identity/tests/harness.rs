@@ -99,9 +99,9 @@ impl Remembered for Memory {
         issuer: &'a IssuerUrl,
         jwks: &'a str,
         fetched: Timestamp,
-    ) -> BoxFuture<'a, ()> {
+    ) -> BoxFuture<'a, bool> {
         self.0.lock().unwrap().insert(issuer.clone(), (jwks.to_owned(), fetched));
-        Box::pin(std::future::ready(()))
+        Box::pin(std::future::ready(true))
     }
 }
 

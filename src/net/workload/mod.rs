@@ -28,6 +28,17 @@ pub use svid::Svid;
 use self::svid::Shown;
 use self::told::Told;
 
+/// A trust domain's bundle, as the agent said last.
+#[derive(Debug)]
+pub struct Given {
+    /// Changes whenever the bundle does.
+    pub revision: u64,
+    /// The bundle.
+    pub bundle: Arc<TrustBundle>,
+    /// Why a part of it may not be what the agent says now: a stream that gave it is down.
+    pub doubt: Option<WorkloadError>,
+}
+
 /// The agent's endpoint, followed as long as anybody holds this.
 #[derive(Clone)]
 pub struct WorkloadApi {
@@ -78,16 +89,11 @@ impl WorkloadApi {
         self.told.borrow().bundle(domain).map(|(revision, _)| revision)
     }
 
-    /// The bundle of `domain` as the agent says now, with its revision: an empty one if it has none.
+    /// The bundle of `domain` as the agent said last: an empty one if it has none.
     ///
     /// # Errors
-    /// The agent is gone. What it said last is here all the same if that is not the revision that is `held`.
-    pub async fn bundle(
-        &self,
-        domain: &str,
-        held: u64,
-        patience: Duration,
-    ) -> Result<(u64, Arc<TrustBundle>), WorkloadError> {
+    /// The agent is gone, or half of it, and the bundle is the one of the revision that is `held`.
+    pub async fn bundle(&self, domain: &str, held: u64, patience: Duration) -> Result<Given, WorkloadError> {
         let mut told = self.told.clone();
         // What is settled by then is judged below.
         let _ = tokio::time::timeout(patience, told.wait_for(Told::is_settled)).await;
@@ -95,11 +101,12 @@ impl WorkloadApi {
             let told = self.told.borrow();
             (told.bundle(domain), told.trouble().map(str::to_owned))
         };
-        match (bundle, trouble) {
-            (Some((revision, bundle)), trouble) if trouble.is_none() || held != revision => {
-                Ok((revision, bundle))
+        let doubt = trouble.map(|why| self.error(why));
+        match (bundle, doubt) {
+            (Some((revision, bundle)), doubt) if doubt.is_none() || held != revision => {
+                Ok(Given { revision, bundle, doubt })
             }
-            (_, trouble) => Err(self.error(trouble.unwrap_or_else(|| "it has said nothing yet".to_owned()))),
+            (_, doubt) => Err(doubt.unwrap_or_else(|| self.error("it has said nothing yet".to_owned()))),
         }
     }
 

@@ -114,3 +114,73 @@ async fn what_the_agent_said_goes_on_without_it_for_a_day() {
     assert!(ages(&app)[0] < 300, "{:?}", ages(&app));
     app.stop().await;
 }
+
+#[tokio::test]
+async fn i_23_half_an_agent_makes_nothing_young_that_the_other_half_gave() {
+    let site = Site::new(&[]).await;
+    let ours = TrustDomain::new(OURS);
+    let whole = state(&site, &ours, &[]);
+    let agent = Workload::start(&whole);
+    beside(&site, &agent, &[OURS]);
+    let app = site.start().await;
+    let mine = workload(&ours, &site);
+    assert_eq!((who(&app, &mine).await, ages(&app)), (ours.id(PATH), vec![0]));
+
+    // Keys of tokens go on changing, and nothing is said of authorities any more.
+    let mut half = state(&site, &TrustDomain::new(OURS), &[]);
+    half["x509"][0]["chain"] = "".into();
+    let asked = agent.count().asked("FetchX509SVID");
+    agent.serve(&half);
+    until("its stream is down", async || agent.count().asked("FetchX509SVID") > asked).await;
+    site.clock.set(site.now() + SignedDuration::from_mins(61));
+    assert_eq!(who(&app, &mine).await, ours.id(PATH));
+    assert_eq!(ages(&app), [3660], "of the older half");
+    site.clock.set(site.now() + SignedDuration::from_hours(24));
+    assert_eq!(who(&app, &mine).await, "issuer_unavailable");
+    agent.serve(&whole);
+    until("it is whole again", async || who(&app, &mine).await == ours.id(PATH)).await;
+    assert_eq!(ages(&app), [0]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_holds_no_bundle_back() {
+    let site = Site::new(&[]).await;
+    let (ours, newer) = (TrustDomain::new(OURS), TrustDomain::new(OURS));
+    let agent = Workload::start(&state(&site, &ours, &[]));
+    beside(&site, &agent, &[OURS]);
+    let app = site.start().await;
+    assert_eq!(who(&app, &workload(&ours, &site)).await, ours.id(PATH));
+    // An SVID with the key of another, and more trust domains than are taken.
+    let mut broken = state(&site, &newer, &[]);
+    broken["x509"][0]["key"] = newer.x509_entry(&workload(&newer, &site))["key"].clone();
+    for number in 0..250 {
+        broken["federated"][format!("spiffe://d{number}.example")] = newer.x509_bundle().into();
+    }
+    agent.serve(&broken);
+    let mine = workload(&newer, &site);
+    until("the next authority is known", async || who(&app, &mine).await == newer.id(PATH)).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn i_23_the_store_forgets_at_once_what_the_agent_takes_back() {
+    let site = Site::new(&[]).await;
+    let ours = TrustDomain::new(OURS);
+    let agent = Workload::start(&state(&site, &ours, &[]));
+    beside(&site, &agent, &[OURS]);
+    let app = site.start().await;
+    let of_now = async || {
+        let now = site.now().as_millisecond();
+        site.rows(&format!("issuer_keys WHERE issuer = '{}' AND fetched_at = {now}", ours.id(""))) == 1
+    };
+    let mine = workload(&ours, &site);
+    assert_eq!(who(&app, &mine).await, ours.id(PATH));
+    until("it is kept", of_now).await;
+    // By the clock, two changes in one second.
+    site.clock.set(site.now() + SignedDuration::from_secs(1));
+    agent.serve(&state(&site, &TrustDomain::new(OURS), &[]));
+    until("it is taken back", async || who(&app, &mine).await == "certificate_untrusted").await;
+    until("the store knows", of_now).await;
+    app.stop().await;
+}
