@@ -60,8 +60,10 @@ impl X509 {
             .iter()
             .take(MAX_DOMAINS)
             .map(|(domain, bundle)| (domain.to_string(), bundle.authorities().iter().map(der).collect()));
-        let content = Self { svid, authorities: authorities.collect() };
-        Message { content, left_out: unusable.into_iter().chain(beyond(bundles.len())).collect() }
+        Message {
+            content: Self { svid, authorities: authorities.collect() },
+            left_out: unusable.into_iter().chain(beyond(bundles.len())).collect(),
+        }
     }
 }
 
@@ -178,7 +180,7 @@ mod tests {
         let (_, other) = made("spiffe://a.example/tollgate");
         let mut bundles = X509BundleSet::new();
         for number in 0..MAX_DOMAINS + 3 {
-            let domain = TrustDomain::new(&format!("d{number:03}.example")).unwrap();
+            let domain = TrustDomain::new(format!("d{number:03}.example")).unwrap();
             bundles.add_bundle(X509Bundle::parse_from_der(domain, certificate.der()).unwrap());
         }
         let bundles = Arc::new(bundles);
