@@ -24,7 +24,9 @@ struct Vault {
     /// Ends that it has begun and not answered, now and at most.
     ending: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
-    holds: Arc<watch::Sender<bool>>,
+    /// Ends that it has begun since it last counted, and how many of them are answered.
+    begun: Arc<AtomicUsize>,
+    answers: Arc<watch::Sender<usize>>,
 }
 
 fn auth(accessor: &str, policy: &str, seconds: u64, renewable: bool) -> Response {
@@ -36,6 +38,13 @@ fn auth(accessor: &str, policy: &str, seconds: u64, renewable: bool) -> Response
 }
 
 impl Vault {
+    /// One that answers every end.
+    fn new() -> Self {
+        let vault = Self::default();
+        vault.answers.send_replace(usize::MAX);
+        vault
+    }
+
     async fn login(self) -> Response {
         let n = self.logins.fetch_add(1, Ordering::SeqCst);
         if self.hangs.load(Ordering::SeqCst) {
@@ -47,7 +56,8 @@ impl Vault {
     async fn revoke(self) -> StatusCode {
         let here = self.ending.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(here, Ordering::SeqCst);
-        self.holds.subscribe().wait_for(|holds| !holds).await.unwrap();
+        let ticket = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        self.answers.subscribe().wait_for(|answers| ticket <= *answers).await.unwrap();
         self.ending.fetch_sub(1, Ordering::SeqCst);
         let works = self.revokes.load(Ordering::SeqCst);
         if works { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
@@ -90,7 +100,7 @@ async fn wanted_ended(site: &Site, role: &str) -> (String, String) {
 
 #[tokio::test]
 async fn a_target_that_hangs_does_not_hold_up_the_ends_at_the_others() {
-    let (dead, well) = (Vault::default(), Vault::default());
+    let (dead, well) = (Vault::new(), Vault::new());
     let site = Site::new(&[]).await;
     for (path, text) in [dead.files("dead").await, well.files("well").await].concat() {
         site.write(&path, &text);
@@ -123,7 +133,7 @@ async fn a_target_that_hangs_does_not_hold_up_the_ends_at_the_others() {
 
 #[tokio::test]
 async fn a_target_is_asked_by_one_first_and_then_by_eight_at_once() {
-    let vault = Vault::default();
+    let vault = Vault::new();
     let site = Site::new(&[]).await;
     for (path, text) in vault.files("slow").await {
         site.write(&path, &text);
@@ -136,7 +146,8 @@ async fn a_target_is_asked_by_one_first_and_then_by_eight_at_once() {
     site.clock.set(site.now() + Duration::from_secs(5));
     vault.most.store(0, Ordering::SeqCst);
     vault.revokes.store(true, Ordering::SeqCst);
-    vault.holds.send_replace(true);
+    vault.begun.store(0, Ordering::SeqCst);
+    vault.answers.send_replace(0);
     let app = site.start().await;
     let at_once = |count: usize| {
         let ending = Arc::clone(&vault.ending);
@@ -147,11 +158,9 @@ async fn a_target_is_asked_by_one_first_and_then_by_eight_at_once() {
     at_once(1).await;
     // Until it is known whether the target answers nobody else asks it.
     assert_eq!(vault.most.load(Ordering::SeqCst), 1);
-    vault.holds.send_replace(false);
-    at_once(0).await;
-    vault.holds.send_replace(true);
+    vault.answers.send_replace(1);
     at_once(8).await;
-    vault.holds.send_replace(false);
+    vault.answers.send_replace(usize::MAX);
     until("all are ended", async || site.rows("leases WHERE ended_at IS NOT NULL") == 24).await;
     assert_eq!(vault.most.load(Ordering::SeqCst), 8);
     app.stop().await;
